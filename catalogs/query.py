@@ -1,0 +1,339 @@
+"""SQL over a catalog: DuckDB views on exactly the files of one snapshot.
+
+Every table is a view under its name (`scores/exposure` is `scores_exposure`), and two more are
+made for people:
+
+- `clips`: one wide row per clip of one cutting: its span, its source's columns, and the newest
+  version of every operator's columns;
+- `clips_all`: the spans of every cutting, as stored.
+
+The wide view joins only what a query mentions, so it costs what a hand-written join would. The
+connection is locked: it reads files below the catalog and nothing else, and runs only statements
+that read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from catalogs.errors import NotFoundError, QueryError, nearest
+from catalogs.schema import TABLES, view_name
+from catalogs.tables import DataFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from catalogs.catalog import Catalog
+
+__all__ = ["Result", "Session", "sql_text"]
+
+Params = Sequence[Any] | Mapping[str, Any] | None
+
+_WORD = re.compile(r"[a-z_][a-z0-9_]*")
+_READING = ("SELECT", "EXPLAIN", "RELATION")
+_LISTING = {"show", "information_schema", "duckdb_views", "duckdb_columns", "duckdb_tables"}
+_SHARED = {"created", "run_id", "op_version"}
+
+
+def sql_text(value: str) -> str:
+    """A SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class Result:
+    """The answer to one query. Every call below runs the query; nothing is kept in between."""
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation):
+        self._relation = relation
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._relation.columns)
+
+    @property
+    def types(self) -> list[str]:
+        """DuckDB's type of each column."""
+        return [str(kind) for kind in self._relation.types]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        return self._run(self._relation.fetchall)
+
+    def dicts(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows()]
+
+    def one(self) -> tuple[Any, ...]:
+        """The only row."""
+        rows = self._run(self._relation.limit(2).fetchall)
+        if len(rows) != 1:
+            raise QueryError(f"the query gave {'no row' if not rows else 'several rows'}, not one")
+        return rows[0]
+
+    def value(self) -> Any:
+        """The first column of the only row."""
+        return self.one()[0]
+
+    def arrow(self) -> pa.Table:
+        return self._run(self._relation.to_arrow_table)
+
+    def batches(self, rows: int = 100_000) -> Iterator[pa.RecordBatch]:
+        """Record batches, made as they are read: memory does not grow with the result."""
+        yield from self._run(lambda: self._relation.to_arrow_reader(rows))
+
+    def pandas(self) -> pd.DataFrame:
+        return self.arrow().to_pandas()
+
+    def _run(self, call: Any) -> Any:
+        try:
+            return call()
+        except duckdb.Error as error:
+            raise QueryError(str(error)) from error
+
+
+class Session:
+    """A locked connection on one snapshot. `cutting` picks the cutting of the view `clips`."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        cutting: str | None = None,
+        memory: str | None = None,
+        threads: int | None = None,
+    ):
+        self.catalog = catalog
+        self.cutting = cutting or newest_cutting(catalog)
+        self.connection = self._connect(memory, threads)
+        self._made: set[str] = set()
+        self._tables = {view_name(table): table for table in catalog.tables()}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
+    def _connect(self, memory: str | None, threads: int | None) -> duckdb.DuckDBPyConnection:
+        config: dict[str, Any] = {"autoinstall_known_extensions": False, "TimeZone": "UTC"}
+        if memory:
+            config["memory_limit"] = memory
+        if threads:
+            config["threads"] = threads
+        connection = duckdb.connect(config=config)
+        storage = self.catalog.storage
+        if not storage.is_local:
+            from obstore.fsspec import FsspecStore
+
+            connection.register_filesystem(FsspecStore(storage.root.split("://")[0]))
+        connection.execute(f"set allowed_directories = [{sql_text(storage.root + '/')}]")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+        return connection
+
+    def sql(self, query: str, params: Params = None) -> Result:
+        """Ask in SQL. `?` and `$name` in the query are filled from `params`."""
+        self._refuse_writes(query)
+        self.prepare(query)
+        try:
+            relation = self.connection.sql(query, params=params)
+        except duckdb.Error as error:
+            raise self._explained(error) from error
+        if relation is None:
+            raise QueryError("the query returns nothing", allowed="statements that read")
+        return Result(relation)
+
+    def prepare(self, query: str) -> None:
+        """Make the views that a query mentions."""
+        words = set(_WORD.findall(query.lower()))
+        wanted = set(self._tables) | {"clips", "clips_all"}
+        if not words & _LISTING:
+            wanted &= words
+        for name in sorted(wanted - {"clips", "clips_all"}):
+            self._view(name, lambda name=name: self.scan(self._tables[name]))
+        if "clips_all" in wanted:
+            self._view("clips_all", lambda: self.scan("clips"))
+        if "clips" in wanted:
+            wide = wide_clips(self, None if _asks_for_all(query) or words & _LISTING else words)
+            self.connection.execute(f"create or replace view clips as {wide}")
+
+    def scan(self, table: str, files: Iterable[DataFile] | None = None) -> str:
+        """SQL that reads a table's files, or an empty table of its columns."""
+        uris = self.catalog.uris(table, files)
+        if not uris:
+            columns = self.catalog.columns(table)
+            empty = pa.schema([column.field() for column in columns]).empty_table()
+            name = f"__empty_{view_name(table)}"
+            self.connection.register(name, empty)
+            return f"select * from {name}"
+        return f"select * from read_parquet([{', '.join(map(sql_text, uris))}])"
+
+    def _view(self, name: str, body: Any) -> None:
+        if name not in self._made:
+            self.connection.execute(f"create or replace view {_quoted(name)} as {body()}")
+            self._made.add(name)
+
+    def _refuse_writes(self, query: str) -> None:
+        try:
+            statements = self.connection.extract_statements(query)
+        except duckdb.Error as error:
+            raise self._explained(error) from error
+        if len(statements) != 1:
+            raise QueryError(f"{len(statements)} statements were given", allowed="one statement")
+        kind = statements[0].type.name
+        if kind not in _READING:
+            raise QueryError(
+                f"{kind} is not a statement that reads",
+                allowed="select, describe, summarize, show, explain",
+            )
+
+    def _explained(self, error: duckdb.Error) -> QueryError:
+        text = str(error)
+        missing = re.search(r"Table with name \"?([\w/@.]+)\"? does not exist", text)
+        if missing:
+            known = sorted({*self._tables, "clips", "clips_all"})
+            return QueryError(
+                f"there is no table {missing.group(1)!r} in this catalog",
+                allowed=", ".join(known),
+                hint=nearest(missing.group(1), known),
+            )
+        return QueryError(text, hint="clipmill schema CATALOG lists the columns")
+
+    @cached_property
+    def operators(self) -> dict[str, str]:
+        """Every operator column: the table that owns it, for the wide view."""
+        owners: dict[str, str] = {}
+        for table in self.catalog.tables():
+            if table.startswith("scores/"):
+                for column in self.catalog.columns(table):
+                    if column.name != "clip_id" and column.name not in _SHARED:
+                        owners[column.name] = table
+        return owners
+
+
+def newest_cutting(catalog: Catalog) -> str | None:
+    """The cutting that was written last, from the files' value ranges alone."""
+    files = [item for item in catalog.files("clips") if item.largest.get("created") is not None]
+    if not files:
+        return None
+    last = max(files, key=lambda item: item.largest["created"])
+    if (cutting := last.constant("cutting")) is not None:
+        return str(cutting)
+    uri = sql_text(catalog.uris("clips", [last])[0])
+    with Session(catalog, cutting="-") as session:
+        query = f"select cutting from read_parquet({uri}) order by created desc limit 1"
+        row = session.connection.execute(query).fetchone()
+    return str(row[0]) if row else None
+
+
+def resolve_cutting(catalog: Catalog, cutting: str) -> str:
+    """A cutting by its hash or a unique beginning of it."""
+    with Session(catalog, cutting="-") as session:
+        found = [row[0] for row in session.sql("select distinct cutting from clips_all").rows()]
+    matches = [name for name in found if name.startswith(cutting)]
+    if len(matches) == 1:
+        return str(matches[0])
+    raise NotFoundError(
+        f"{'several cuttings begin' if matches else 'no cutting begins'} with {cutting!r}",
+        allowed=", ".join(sorted(found)) or "none yet: run clipmill curate",
+    )
+
+
+SOURCE_COLUMNS = tuple(
+    column.name
+    for column in TABLES["sources"].columns
+    if column.name not in {"source_id", "kind", "created", "run_id"}
+)
+_CLIP_COLUMNS = tuple(column.name for column in TABLES["clips"].columns)
+
+
+def source_column(name: str) -> str:
+    """What a source's column is called in the wide view: `source_fps` where a clip has `fps`."""
+    return f"source_{name}" if name in _CLIP_COLUMNS else name
+
+
+def wide_columns(session: Session) -> list[str]:
+    """Names of all columns of the wide view, in order."""
+    return [*_CLIP_COLUMNS, *map(source_column, SOURCE_COLUMNS), *session.operators]
+
+
+def wide_clips(session: Session, words: set[str] | None) -> str:
+    """SQL of the wide view. With `words`, only what a query with these words can ask for."""
+    catalog = session.catalog
+    source = [n for n in SOURCE_COLUMNS if words is None or source_column(n) in words]
+    owned: dict[str, list[str]] = {}
+    for column, table in session.operators.items():
+        if words is None or column.lower() in words:
+            owned.setdefault(table, []).append(column)
+    select = [f"c.{name}" for name in _CLIP_COLUMNS]
+    joins = []
+    if source:
+        select += [f"s.{name} as {source_column(name)}" for name in source]
+        joins.append(f"left join ({session.scan('sources')}) s on s.source_id = c.source_id")
+    for number, (table, columns) in enumerate(owned.items()):
+        select += [f"o{number}.{_quoted(name)}" for name in columns]
+        joins.append(
+            f"left join ({_newest_scores(session, table, columns)}) o{number} "
+            f"on o{number}.clip_id = c.clip_id"
+        )
+    base = _clips_of(session, catalog, session.cutting)
+    return f"select {', '.join(select)} from ({base}) c {' '.join(joins)}"
+
+
+def _clips_of(session: Session, catalog: Catalog, cutting: str | None) -> str:
+    if cutting is None:
+        return session.scan("clips", ())
+    files = [
+        item
+        for item in catalog.files("clips")
+        if item.smallest.get("cutting", cutting) <= cutting <= item.largest.get("cutting", cutting)
+    ]
+    body = session.scan("clips", files)
+    if all(item.constant("cutting") == cutting for item in files):
+        return body
+    return f"{body} where cutting = {sql_text(cutting)}"
+
+
+def _newest_scores(session: Session, table: str, columns: list[str]) -> str:
+    names = ", ".join(map(_quoted, columns))
+    files = session.catalog.files(table)
+    body = session.scan(table)
+    versions = {item.constant("op_version") for item in files}
+    if len(versions) <= 1 and None not in versions:
+        return f"select clip_id, {names} from ({body})"
+    return (
+        f"select clip_id, {names} from ({body}) qualify "
+        "row_number() over (partition by clip_id order by op_version desc, created desc) = 1"
+    )
+
+
+def _asks_for_all(query: str) -> bool:
+    """Whether a query may want columns that it does not name (`*`, natural join)."""
+    if "*" not in query and "columns" not in query.lower() and "natural" not in query.lower():
+        lowered = query.lower()
+        return (
+            not re.search(r"\bselect\b", lowered)
+            or "describe" in lowered
+            or ("summarize" in lowered)
+        )
+    with duckdb.connect() as connection:
+        text = connection.execute("select json_serialize_sql(?)", [query]).fetchone()
+    tree = json.loads(text[0]) if text else {"error": True}
+    return bool(tree.get("error")) or _has_star(tree)
+
+
+def _has_star(node: Any) -> bool:
+    if isinstance(node, dict):
+        if node.get("class") == "STAR" or node.get("join_type") == "NATURAL":
+            return True
+        return any(map(_has_star, node.values()))
+    return isinstance(node, list) and any(map(_has_star, node))

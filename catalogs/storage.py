@@ -1,0 +1,180 @@
+"""Where a catalog's bytes are: a local folder or an object-store prefix, behind one small door.
+
+Local paths use the file system directly, so that publishing a file is an atomic rename. Object
+stores (`s3://`, `gs://`, `az://`) go through `obstore`, configured by the usual environment
+variables (`AWS_ENDPOINT_URL`, `AWS_REGION`, ...).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from catalogs.errors import NotFoundError, UsageError
+
+__all__ = ["SCHEMES", "Storage", "StoredFile"]
+
+SCHEMES = ("s3", "gs", "az")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file below a storage root: its path relative to the root, size and age."""
+
+    path: str
+    bytes: int
+    modified: float
+
+
+class Storage:
+    """Read, write, list and delete below one root."""
+
+    def __init__(self, root: str | Path):
+        text = str(root)
+        scheme = re.match(r"([a-z0-9+]+)://", text)
+        if scheme and scheme.group(1) not in SCHEMES:
+            raise UsageError(
+                f"{text!r} uses the scheme {scheme.group(1)!r}",
+                allowed="a local folder, " + ", ".join(f"{name}://" for name in SCHEMES),
+            )
+        self.is_local = scheme is None
+        self.root = str(Path(text).expanduser().absolute()) if self.is_local else text.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"Storage({self.root!r})"
+
+    @cached_property
+    def _store(self) -> Any:
+        from obstore.store import from_url
+
+        options: dict[str, Any] = {}
+        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+            options["client_options"] = {"allow_http": True}
+        return from_url(self.root, **options)
+
+    def uri(self, path: str = "") -> str:
+        """The full address of a path below the root."""
+        return f"{self.root}/{path}" if path else self.root
+
+    def read(self, path: str) -> bytes:
+        try:
+            if self.is_local:
+                return Path(self.uri(path)).read_bytes()
+            return bytes(self._store.get(path).bytes())
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{self.uri(path)} does not exist") from error
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a file that must not exist yet; False when somebody else was first."""
+        if self.is_local:
+            staged = self._staged()
+            staged.write_bytes(data)
+            target = Path(self.uri(path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(staged, target)
+            except FileExistsError:
+                return False
+            finally:
+                staged.unlink()
+            return True
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            self._store.put(path, data, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file in one step, over an older one if there is one."""
+        if self.is_local:
+            staged = self._staged()
+            staged.write_bytes(data)
+            self._rename(staged, path)
+        else:
+            self._store.put(path, data)
+
+    def publish(self, staged: Path, path: str) -> None:
+        """Make a finished local file visible at `path`; `staged` is gone afterwards."""
+        if self.is_local:
+            self._rename(staged, path)
+        else:
+            self._store.put(path, staged)
+            staged.unlink()
+
+    def _rename(self, staged: Path, path: str) -> None:
+        target = Path(self.uri(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged, target)
+
+    def staging_file(self, suffix: str) -> Path:
+        """A private local path to write to before `publish`."""
+        return self._staged(suffix)
+
+    def _staged(self, suffix: str = "") -> Path:
+        if self.is_local:
+            folder = Path(self.root) / ".staging"
+        else:
+            folder = Path(tempfile.gettempdir()) / f"clipmill-staging-{os.getuid()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}{suffix}"
+
+    def delete(self, path: str) -> None:
+        if self.is_local:
+            Path(self.uri(path)).unlink(missing_ok=True)
+        else:
+            self._store.delete(path)
+
+    def list(self, prefix: str) -> Iterator[StoredFile]:
+        """All files below a folder, sorted by path."""
+        if self.is_local:
+            base = Path(self.root)
+            for file in sorted((base / prefix).rglob("*")):
+                with contextlib.suppress(FileNotFoundError):
+                    stat = file.stat()
+                    if file.is_file():
+                        yield StoredFile(
+                            file.relative_to(base).as_posix(), stat.st_size, stat.st_mtime
+                        )
+            return
+        found = [entry for batch in self._store.list(prefix) for entry in batch]
+        for entry in sorted(found, key=lambda entry: entry["path"]):
+            yield StoredFile(entry["path"], entry["size"], entry["last_modified"].timestamp())
+
+    def folders(self, prefix: str) -> list[str]:
+        """Names of the folders directly below `prefix`, sorted."""
+        if self.is_local:
+            base = Path(self.uri(prefix))
+            return (
+                sorted(entry.name for entry in base.iterdir() if entry.is_dir())
+                if (base.is_dir())
+                else []
+            )
+        listing = self._store.list_with_delimiter(prefix or None)
+        return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in listing["common_prefixes"])
+
+    @contextlib.contextmanager
+    def queue(self, name: str) -> Iterator[None]:
+        """Wait in line behind other local writers.
+
+        Commits are safe without it (they compare and swap); the lock spares losers the retry. It
+        dies with its process. Object stores have no such lock and rely on retries alone.
+        """
+        if not self.is_local:
+            yield
+            return
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        with open(Path(self.root) / f".{name}.lock", "a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
