@@ -136,7 +136,7 @@ class Storage:
         else:
             self._store.delete(path)
 
-    def list(self, prefix: str) -> Iterator[StoredFile]:
+    def walk(self, prefix: str) -> Iterator[StoredFile]:
         """All files below a folder, sorted by path."""
         if self.is_local:
             base = Path(self.root)

@@ -120,7 +120,7 @@ def _canvas(setting: _Setting) -> Picture:
 
 
 def _with_grain(
-    setting: _Setting, frame: Callable[[int], NDArray[np.generic]]
+    setting: _Setting, frame: Callable[[int], NDArray[Any]]
 ) -> Callable[[int], Picture]:
     """Sensor grain: one noise field, rolled to another place in every frame."""
     width, height = setting.size

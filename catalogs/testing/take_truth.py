@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,6 @@ Action = Literal[
     "kick",
     "bow",
     "sit",
-    "crawl",
 ]
 Defect = Literal[
     "nan",
@@ -37,8 +36,8 @@ Defect = Literal[
     "bone_drift",
     "t_pose_start",
 ]
-ACTIONS: tuple[str, ...] = Action.__args__  # type: ignore[attr-defined]
-DEFECTS: tuple[str, ...] = Defect.__args__  # type: ignore[attr-defined]
+ACTIONS: tuple[str, ...] = get_args(Action)
+DEFECTS: tuple[str, ...] = get_args(Defect)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
