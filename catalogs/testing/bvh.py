@@ -115,15 +115,21 @@ class _Tree:
         channels = (positions if is_root or self._moving_joints else []) + self._rotations
         children = [child for child, parent in enumerate(self._parents) if parent == joint]
         inner = indent + "\t"
+        offset = np.zeros(3) if is_root else self._offsets[joint]
         body = [
-            f"{inner}OFFSET {_numbers(0 * self._offsets[joint] if is_root else self._offsets[joint])}",
+            f"{inner}OFFSET {_numbers(offset)}",
             f"{inner}CHANNELS {len(channels)} {' '.join(channels)}",
         ]
         for child in children:
             body += self.lines(child, inner)
         if not children:
             end = self._end_sites.get(self._names[joint], self._offsets[joint] / 2)
-            body += [f"{inner}End Site", inner + "{", f"{inner}\tOFFSET {_numbers(end)}", inner + "}"]
+            body += [
+                f"{inner}End Site",
+                inner + "{",
+                f"{inner}\tOFFSET {_numbers(end)}",
+                inner + "}",
+            ]
         word = "ROOT" if is_root else "JOINT"
         return [f"{indent}{word} {self._names[joint]}", indent + "{", *body, indent + "}"]
 

@@ -16,7 +16,32 @@ __all__ = ["draw_bars", "draw_logo", "screen_painter", "slide_painter", "subtitl
 Picture = NDArray[np.uint8]
 Params = dict[str, Any]
 
-WORDS = ("harbour", "morning", "signal", "garden", "river", "window", "market", "winter", "letter", "mountain", "paper", "station", "bridge", "music", "kitchen", "island", "engine", "silver", "forest", "weather", "museum", "train", "table", "story")
+WORDS = (
+    "harbour",
+    "morning",
+    "signal",
+    "garden",
+    "river",
+    "window",
+    "market",
+    "winter",
+    "letter",
+    "mountain",
+    "paper",
+    "station",
+    "bridge",
+    "music",
+    "kitchen",
+    "island",
+    "engine",
+    "silver",
+    "forest",
+    "weather",
+    "museum",
+    "train",
+    "table",
+    "story",
+)
 
 
 def _sentence(rng: np.random.Generator, words: int) -> str:
