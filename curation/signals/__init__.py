@@ -1,0 +1,20 @@
+"""The one pass: each frame of a source is measured once, and the measurements are kept."""
+
+from curation.signals.declare import DETAILS_PER_SECOND, SET_VERSION, SIGNALS, Signal
+from curation.signals.pairs import hash_bits
+from curation.signals.shrink import shrink_planes, small_size
+from curation.signals.store import VideoSignals, join_signals
+from curation.signals.video import VideoMeter
+
+__all__ = [
+    "DETAILS_PER_SECOND",
+    "SET_VERSION",
+    "SIGNALS",
+    "Signal",
+    "VideoMeter",
+    "VideoSignals",
+    "hash_bits",
+    "join_signals",
+    "shrink_planes",
+    "small_size",
+]

@@ -1,0 +1,160 @@
+"""Measurements of every small frame against the one before it, a batch at a time.
+
+The first six are what scenedetect's detectors compute from the same frames, to the last bit: HSV
+changes (content, adaptive), edges (optional there and here), mean of all samples (threshold),
+luma histograms (histogram) and the DCT hash (hash).
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.signals.motion import motion_columns
+
+__all__ = ["hash_bits", "measure_pairs", "thumbnails"]
+
+HIST_BINS = 128
+HASH_SIDE = 8
+HASH_LOWPASS = 2
+
+_DARK_BINS = 16 * HIST_BINS // 256
+_BRIGHT_BINS = 236 * HIST_BINS // 256
+_EDGE_SIGMA = 1.0 / 3.0
+_CHANGED = 8
+
+Frames = NDArray[np.uint8]
+Columns = dict[str, NDArray[Any]]
+
+
+def measure_pairs(frames: Frames, *, edges: bool) -> Columns:
+    """Columns for `frames[1:]`, each measured against its predecessor.
+
+    Args:
+        frames: (n + 1, h, w, 3) RGB, h and w multiples of 8.
+        edges: measure `edge_delta`, which costs half as much as all the rest.
+    """
+    hsv = _converted(frames, cv2.COLOR_RGB2HSV)
+    luma = _converted(frames, cv2.COLOR_RGB2GRAY)
+    half = _halved(frames)
+    half_luma = _converted(half, cv2.COLOR_RGB2GRAY)
+    columns: Columns = {
+        **_hsv_changes(hsv),
+        "rgb_mean": _sample_sums(frames[1:]).sum(1) / float(np.prod(frames.shape[1:])),
+        "phash": _hashes(luma[1:]),
+        **_luma_statistics(luma[1:]),
+        **_histogram_columns(luma),
+        **_unexplained(_halved(half)),
+        **motion_columns(half_luma),
+    }
+    if edges:
+        columns["edge_delta"] = _edge_changes(hsv[..., 2])
+    return columns
+
+
+def thumbnails(frames: Frames) -> Frames:
+    """(n, h / 8, w / 8) luma."""
+    return _converted(_halved(_halved(_halved(frames))), cv2.COLOR_RGB2GRAY)
+
+
+def hash_bits(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n, 64) bits of stored hashes."""
+    return np.unpackbits(hashes.astype("<i8").view(np.uint8).reshape(-1, 8), axis=1).astype(bool)
+
+
+def _as_one_image(frames: Frames) -> Frames:
+    """A batch as one tall image: one call of OpenCV instead of one per frame."""
+    return frames.reshape(-1, *frames.shape[2:])
+
+
+def _converted(frames: Frames, code: int) -> Frames:
+    out = cv2.cvtColor(_as_one_image(frames), code)
+    return out.reshape(*frames.shape[:3], *out.shape[2:])
+
+
+def _halved(frames: Frames) -> Frames:
+    count, height, width = frames.shape[:3]
+    size = (width // 2, count * height // 2)
+    out = cv2.resize(_as_one_image(frames), size, interpolation=cv2.INTER_AREA)
+    return out.reshape(count, height // 2, width // 2, *out.shape[2:])
+
+
+def _sample_sums(frames: Frames) -> NDArray[np.float64]:
+    """(n, 3) exact sums over the samples of each frame."""
+    return np.array([cv2.sumElems(frame)[:3] for frame in frames])
+
+
+def _hsv_changes(hsv: Frames) -> Columns:
+    change = cv2.absdiff(_as_one_image(hsv[1:]), _as_one_image(hsv[:-1]))
+    mean = _sample_sums(change.reshape(-1, *hsv.shape[1:])) / (hsv.shape[1] * hsv.shape[2])
+    return dict(zip(("hue_delta", "sat_delta", "lum_delta"), mean.T, strict=True))
+
+
+def _luma_statistics(luma: Frames) -> Columns:
+    mean, std = np.array([cv2.meanStdDev(frame) for frame in luma]).reshape(-1, 2).T
+    return {"luma_mean": mean, "luma_std": std}
+
+
+def _histogram_columns(luma: Frames) -> Columns:
+    counts = [cv2.calcHist([frame], [0], None, [HIST_BINS], [0, 256]) for frame in luma]
+    shares = np.stack(counts[1:]).reshape(len(luma) - 1, -1) / (luma.shape[1] * luma.shape[2])
+    unit = [cv2.normalize(count, count).ravel() for count in counts]
+    return {
+        "hist_correlation": np.array(
+            [cv2.compareHist(one, two, cv2.HISTCMP_CORREL) for one, two in pairwise(unit)]
+        ),
+        "dark_share": shares[:, :_DARK_BINS].sum(1),
+        "bright_share": shares[:, _BRIGHT_BINS:].sum(1),
+    }
+
+
+def _hashes(luma: Frames) -> NDArray[np.int64]:
+    side = HASH_SIDE * HASH_LOWPASS
+    terms = np.empty((len(luma), HASH_SIDE * HASH_SIDE), np.float32)
+    for index, frame in enumerate(luma):
+        tile = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)
+        transformed = cv2.dct(np.float32(tile) / max(int(tile.max()), 1))
+        terms[index] = transformed[:HASH_SIDE, :HASH_SIDE].ravel()
+    bits = terms > np.median(terms, axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view("<i8").ravel().astype(np.int64)
+
+
+def _unexplained(tiny: Frames) -> Columns:
+    """Change beyond the range of values in each sample's 3 by 3 neighbourhood, both ways."""
+    kernel = np.ones((3, 3), np.uint8)
+    low = np.stack([cv2.erode(frame, kernel) for frame in tiny])
+    high = np.stack([cv2.dilate(frame, kernel) for frame in tiny])
+    forward = cv2.max(_excess(tiny[1:], low[:-1], high[:-1]), _excess(tiny[:-1], low[1:], high[1:]))
+    change = forward.reshape(len(tiny) - 1, -1, 3).max(axis=2)
+    return {
+        "unexplained": change.mean(axis=1, dtype=np.float64),
+        "unexplained_share": (change > _CHANGED).mean(axis=1, dtype=np.float64),
+    }
+
+
+def _excess(frames: Frames, low: Frames, high: Frames) -> Frames:
+    """How far samples lie outside their range; saturating, so inside is zero."""
+    below = cv2.subtract(_as_one_image(low), _as_one_image(frames))
+    above = cv2.subtract(_as_one_image(frames), _as_one_image(high))
+    return cv2.max(below, above)
+
+
+def _edge_changes(value: Frames) -> NDArray[np.float64]:
+    height, width = value.shape[1:]
+    side = 4 + round(math.sqrt(width * height) / 192)
+    kernel = np.ones((side | 1, side | 1), np.uint8)
+    maps = np.stack([_edges(np.ascontiguousarray(frame), kernel) for frame in value])
+    flat = maps.reshape(len(maps), -1)
+    return cv2.absdiff(flat[1:], flat[:-1]).mean(axis=1, dtype=np.float64)
+
+
+def _edges(value: Frames, kernel: Frames) -> Frames:
+    median = float(np.median(value))
+    low = int(max(0, (1.0 - _EDGE_SIGMA) * median))
+    high = int(min(255, (1.0 + _EDGE_SIGMA) * median))
+    return cv2.dilate(cv2.Canny(value, low, high), kernel)

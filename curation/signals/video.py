@@ -1,0 +1,176 @@
+"""The one pass: frames go in once, in order, and every signal comes out.
+
+The meter decodes nothing. Whoever reads the video hands each frame over (`add_planes`), or small
+RGB frames in batches (`update`), and takes the signals at the end:
+
+    meter = VideoMeter(1280, 720, Fraction(1, 12800))
+    for pts, y, u, v in frames:
+        meter.add_planes(pts, y, u, v)
+    signals = meter.finish()
+
+No value depends on anything but its frame and the one before. A source may therefore be measured
+in chunks: each chunk but the first starts with the last frame of the one in front as a lead-in
+(`finish(skip=1)`), and `join_signals` gives the very columns of one long pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.errors import UsageError
+from curation.signals.declare import DETAILS_PER_SECOND, SIGNALS
+from curation.signals.detail import DETAIL_SIGNALS, colourfulness, measure_detail
+from curation.signals.pairs import measure_pairs, thumbnails
+from curation.signals.shrink import Plane, shrink_planes, small_size
+from curation.signals.store import VideoSignals
+
+__all__ = ["VideoMeter"]
+
+_BATCH = 64
+
+
+class VideoMeter:
+    """Measures the frames of one stream.
+
+    Args:
+        width: of the source as displayed.
+        height: of the source as displayed.
+        time_base: seconds per tick of the pts.
+        edges: measure `edge_delta` too: half as much work again, which only content detection
+            with an edge weight reads.
+    """
+
+    def __init__(self, width: int, height: int, time_base: Fraction, *, edges: bool = False):
+        if width < 1 or height < 1:
+            raise UsageError(f"frames of {width}x{height}", allowed="at least 1x1")
+        self.small_size = small_size(width, height)
+        self._time_base = time_base
+        self._edges = edges
+        self._pts: list[int] = []
+        self._staged: list[Plane] = []
+        self._last: NDArray[np.uint8] | None = None
+        self._columns: list[dict[str, NDArray[Any]]] = []
+        self._thumbs: list[NDArray[np.uint8]] = []
+        self._details: dict[int, dict[str, float]] = {}
+        self._quarter: int | None = None
+
+    def add_planes(self, pts: int, luma: Plane, blue: Plane, red: Plane) -> None:
+        """Measure one decoded frame, given as 8-bit Y, U and V planes."""
+        detail = luma if self.wants_detail(pts) else None
+        self._append(pts, shrink_planes(luma, blue, red, self.small_size), detail)
+
+    def update(
+        self,
+        pts: Sequence[int] | NDArray[np.int64],
+        small: NDArray[np.uint8],
+        details: Mapping[int, Plane] | None = None,
+    ) -> None:
+        """Measure a batch of (n, h, w, 3) RGB frames of `small_size`.
+
+        Args:
+            pts: strictly increasing.
+            small: the frames.
+            details: native-size luma of those frames for which `wants_detail` was true, by
+                position in the batch.
+        """
+        width, height = self.small_size
+        if small.shape != (len(pts), height, width, 3) or small.dtype != np.uint8:
+            raise UsageError(
+                f"a batch of shape {small.shape} and type {small.dtype} for {len(pts)} pts",
+                allowed=f"uint8 of shape ({len(pts)}, {height}, {width}, 3)",
+            )
+        for position, (when, frame) in enumerate(zip(pts, small, strict=True)):
+            self._append(int(when), frame, (details or {}).get(position))
+
+    def wants_detail(self, pts: int) -> bool:
+        """Whether the frame at `pts` is the first of its quarter second; ask once per frame."""
+        quarter = (
+            pts * self._time_base.numerator * DETAILS_PER_SECOND // self._time_base.denominator
+        )
+        first = quarter != self._quarter
+        self._quarter = quarter
+        return first
+
+    def finish(self, *, skip: int = 0, end_pts: int | None = None) -> VideoSignals:
+        """The signals of all frames but the first `skip`.
+
+        Args:
+            skip: lead-in frames, measured only so that the next one has a predecessor.
+            end_pts: first tick after the last frame; by default the last frame lasts as long
+                as the median one.
+        """
+        self._measure_staged()
+        if len(self._pts) <= skip:
+            raise UsageError(f"no frames were measured after the {skip} of the lead-in")
+        columns = {
+            name: np.concatenate([part[name] for part in self._columns])
+            for name in self._columns[0]
+        }
+        columns.update(self._detail_columns())
+        pts = np.array(self._pts, np.int64)
+        return VideoSignals(
+            time_base=self._time_base,
+            pts=pts[skip:],
+            end_pts=end_pts if end_pts is not None else _expected_end(pts),
+            small_size=self.small_size,
+            columns={
+                name: _stored(name, columns[name][skip:]) for name in SIGNALS if name in columns
+            },
+            thumbs=np.concatenate(self._thumbs)[skip:],
+        )
+
+    def _append(self, pts: int, small: Plane, detail: Plane | None) -> None:
+        if self._pts and pts <= self._pts[-1]:
+            raise UsageError(
+                f"pts {pts} after pts {self._pts[-1]}",
+                allowed="frames in presentation order, each pts once",
+            )
+        if detail is not None:
+            self._details[len(self._pts)] = {
+                **measure_detail(detail),
+                "colourfulness": colourfulness(small),
+            }
+        self._pts.append(pts)
+        self._staged.append(small)
+        if len(self._staged) == _BATCH:
+            self._measure_staged()
+
+    def _measure_staged(self) -> None:
+        if not self._staged:
+            return
+        before = self._last if self._last is not None else self._staged[0]
+        frames = np.stack([before, *self._staged])
+        self._last = self._staged[-1]
+        self._staged = []
+        self._columns.append(measure_pairs(frames, edges=self._edges))
+        self._thumbs.append(thumbnails(frames[1:]))
+
+    def _detail_columns(self) -> dict[str, NDArray[np.float32]]:
+        columns = {
+            name: np.full(len(self._pts), np.nan, np.float32)
+            for name in (*DETAIL_SIGNALS, "colourfulness")
+        }
+        for index, values in self._details.items():
+            for name, value in values.items():
+                columns[name][index] = value
+        return columns
+
+
+def _expected_end(pts: NDArray[np.int64]) -> int:
+    step = int(np.median(np.diff(pts))) if len(pts) > 1 else 1
+    return int(pts[-1]) + max(step, 1)
+
+
+def _stored(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    """As it is kept: hashes as they are, the rest as float32, most at float16 precision."""
+    storage = SIGNALS[name].storage
+    if storage == "int64":
+        return values
+    if storage == "float16":
+        values = values.astype(np.float16)
+    return values.astype(np.float32)
