@@ -16,7 +16,7 @@ batching, timing and writing.
 What `needs` asks for is what a `Clip` offers:
 
 - `row`: the clip's and its source's catalog columns (always there);
-- `signals`: the stored per-frame measurements of the clip's span;
+- `signals`: the stored per-frame measurements and sound levels of the clip's span;
 - `frames`: the stored storyboard frames of the clip's span (about one a second, small);
 - `motion`: the stored per-frame measurements of a take.
 
@@ -81,6 +81,8 @@ class Clip:
     source_motion: Mapping[str, NDArray[Any]] | None = None
     story: Sequence[StoryFrame] = field(default_factory=tuple)
     """Storyboard frames inside the span, in order."""
+    audio_db: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Sound level of the span in windows of a tenth of a second; empty without sound."""
 
     @property
     def clip_id(self) -> str:
