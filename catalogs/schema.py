@@ -253,6 +253,22 @@ _TABLES = (
         pruned_by=("clip_id", "cutting", "created"),
     ),
     TableSpec(
+        "storyboards",
+        "small pictures of a source, about one a second, taken in the decode pass",
+        (
+            SOURCE_ID,
+            Column("frame", LONG, "number of the frame in the source", "frames"),
+            Column("pts", LONG, "presentation time, in the source's time base", "ticks"),
+            Column("width", INT, "width of the picture", "px"),
+            Column("height", INT, "height of the picture", "px"),
+            Column("jpeg", pa.binary(), "the picture as displayed, JPEG"),
+            CREATED,
+            RUN_ID,
+        ),
+        key=("source_id", "frame"),
+        pruned_by=("source_id",),
+    ),
+    TableSpec(
         "captions",
         "texts that describe a clip or a window of it",
         (

@@ -28,7 +28,7 @@ class Audio(Operator):
         Column("silence_share", pa.float32(), "share of the clip quieter than -60 dBFS", "0..1"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:

@@ -34,7 +34,7 @@ class Borders(Operator):
         Column("crop_bottom", REAL, "bottom edge of the picture", "0..1 of height"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ GREY_BELOW = 5.0
 
 
 class Colour(Operator):
-    """Colourfulness after Hasler and Suesstrunk: about 0 for grey, 15 slight, 45 average, 110 vivid."""
+    """After Hasler and Suesstrunk: about 0 for grey, 15 slight, 45 average, 110 vivid."""
 
     name = "colour"
     version = 1
@@ -27,7 +27,7 @@ class Colour(Operator):
         Column("is_grey", pa.bool_(), "black and white or close to it"),
     )  # fmt: skip
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         rows = []
         for clip in clips:
             value = median(clip.samples("colourfulness"))

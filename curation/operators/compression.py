@@ -27,7 +27,7 @@ class Compression(Operator):
         Column("bits_per_pixel", pa.float32(), "bits of the file per displayed pixel", "bits"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [
             {
                 "blockiness": median(clip.samples("blockiness")),

@@ -28,7 +28,7 @@ class Exposure(Operator):
         Column("bright_share", REAL, "mean share of pixels with luma of 236 and above", "0..1"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [
             {
                 "luma_mean_255": median(clip.signal("luma_mean")),

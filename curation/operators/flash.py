@@ -45,7 +45,7 @@ class Flash(Operator):
         Column("flash_per_s", pa.float32(), "flashes per second", "1/s"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         rows = []
         for clip in clips:
             luma = clip.signal("luma_mean")

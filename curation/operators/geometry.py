@@ -24,7 +24,7 @@ class Geometry(Operator):
         Column("aspect_ratio", pa.float32(), "width over height"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         rows = []
         for clip in clips:
             width, height = clip.source["width"], clip.source["height"]

@@ -42,7 +42,7 @@ class Motion(Operator):
         Column("motion_jerk_px", REAL, "95th percentile of the change of motion", PX),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:

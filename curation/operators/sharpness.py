@@ -24,7 +24,7 @@ class Sharpness(Operator):
         Column("sharpness_p10", pa.float32(), "10th percentile: the clip's blurred part", "luma^2"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [
             {
                 "sharpness_median": median(clip.samples("sharpness")),

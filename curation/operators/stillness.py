@@ -39,7 +39,7 @@ class Stillness(Operator):
         Column("repeated_frames", pa.int32(), "frames equal to the one before", "frames"),
     )
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:

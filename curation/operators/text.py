@@ -58,7 +58,7 @@ class Text(Operator):
                "the scene changes", "0..1"),
     )  # fmt: skip
 
-    def score(self, clips: Sequence[Clip]) -> list[Mapping[str, Any]]:
+    def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:
