@@ -61,7 +61,7 @@ class Request:
 
     def standing(self) -> Controls:
         """The neutral pose, breathing."""
-        controls = blank_controls(self.frames, self.fps, self.offsets, self.heading)
+        controls = blank_controls(self.frames, self.offsets, self.heading)
         breath = np.sin(2 * np.pi * (0.3 * self.times + self.rng.random()))
         controls.spine_pitch += 0.015 * breath
         controls.arm_lift += self.rng.uniform(-0.04, 0.04)

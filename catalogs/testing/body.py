@@ -74,7 +74,7 @@ class Motion:
         return forward_kinematics(self.rotations, self.translations)[0]
 
 
-def blank_controls(frames: int, fps: float, offsets: Floats, heading: float) -> Controls:
+def blank_controls(frames: int, offsets: Floats, heading: float) -> Controls:
     """Standing at the origin, arms hanging, both feet planted."""
     facing = rotation("y", heading)
     toe = np.empty((frames, 2, 3))

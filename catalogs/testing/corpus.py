@@ -102,7 +102,7 @@ def render_corpus(folder: str | Path, *, takes: bool = True, seed: int = 0) -> C
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = list(_footage(folder, 100 * seed))
-    files += _doubtful_footage(folder, files[0])
+    files += _doubtful_footage(folder, next(file.video for file in files if file.video))
     if takes:
         files += _takes(folder, seed)
     return CorpusTruth(folder, seed, files)
@@ -160,12 +160,11 @@ def _uneven_pts(frames: int) -> list[int]:
     return [3750 * frame + (1500 if frame % 4 == 3 else 0) for frame in range(frames)]
 
 
-def _doubtful_footage(folder: Path, original: CorpusFile) -> Iterator[CorpusFile]:
+def _doubtful_footage(folder: Path, original: VideoTruth) -> Iterator[CorpusFile]:
     """A re-encode of `original` and files that cannot be read."""
-    assert original.video is not None
-    copied = render_copy(original.video, folder / "cuts_copy.mp4", size=(240, 136), logo=True)
-    yield CorpusFile("cuts_copy.mp4", "video", duplicate_of=original.name, video=copied)
-    truncate_file(folder / original.name, folder / "truncated.mp4", 0.6)
+    copied = render_copy(original, folder / "cuts_copy.mp4", size=(240, 136), logo=True)
+    yield CorpusFile("cuts_copy.mp4", "video", duplicate_of=original.path.name, video=copied)
+    truncate_file(original.path, folder / "truncated.mp4", 0.6)
     yield CorpusFile("truncated.mp4", "video", outcome="quarantine", reason="truncated")
     zero_byte(folder / "empty.mp4")
     yield CorpusFile("empty.mp4", "video", outcome="quarantine", reason="empty")

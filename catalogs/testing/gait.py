@@ -71,7 +71,7 @@ def plant_steps(
         holds = [_foothold(n, numbers, stance[side], path, gait, period_s) for n in numbers]
         if not endless:
             start_yaw = path(np.array([-1e6]))
-            first = numbers[0] + gait.lift if numbers else 1e6
+            first = max(numbers[0] + gait.lift, 0.05) if numbers else 1e6
             holds.insert(0, _Foothold(-1e6, first * period_s, *_placed(start_yaw, stance[side])))
         _fill_foot(controls, side, times, holds, gait)
 

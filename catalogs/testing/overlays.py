@@ -126,18 +126,18 @@ def screen_painter(
     from PIL import Image, ImageDraw, ImageFont
 
     width, height = size
-    accent = tuple(int(value) for value in palette[3])
+    header, sidebar, rows, accent = (tuple(int(value) for value in tint) for tint in palette)
     lines = [_sentence(rng, 5) for _ in range(7)]
     text = "\n".join(lines)
     font = ImageFont.load_default(size=max(8, height // 18))
-    desk = Image.new("RGB", size, (226, 228, 232))
+    desk = Image.new("RGB", size, rows)
     draw = ImageDraw.Draw(desk)
-    draw.rectangle((0, 0, width, height * 0.09), fill=(52, 56, 64))
-    draw.rectangle((0, height * 0.09, width * 0.2, height), fill=(200, 204, 210))
+    draw.rectangle((0, 0, width, height * 0.09), fill=header)
+    draw.rectangle((0, height * 0.09, width * 0.2, height), fill=sidebar)
     for row in range(6):
         y = height * (0.15 + 0.1 * row)
         draw.rectangle((width * 0.03, y, width * rng.uniform(0.1, 0.17), y + height * 0.03),
-                       fill=accent if row == 2 else (150, 156, 166))  # fmt: skip
+                       fill=accent if row == 2 else rows)  # fmt: skip
     draw.rectangle((width * 0.23, height * 0.13, width * 0.97, height * 0.95), fill="white")
 
     def frame(index: int) -> Picture:

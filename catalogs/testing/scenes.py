@@ -57,11 +57,11 @@ class _Setting:
         return np.random.default_rng([self.seed & 0xFFFFFFFF, salt])
 
 
-def _palette(seed: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _palette(seed: int) -> NDArray[np.float32]:
     """Dark, middle, light and accent colours; hue and brightness follow the seed."""
     hue = (seed * GOLDEN_RATIO + 0.05) % 1.0
     brightness = 0.6 + 0.4 * ((seed * 0.381 + 0.4) % 1.0)
-    saturation = rng.uniform(0.45, 0.8)
+    saturation = 0.45 + 0.35 * ((seed * 0.737 + 0.2) % 1.0)
     stops = [
         (hue, saturation, 0.2 * brightness),
         (hue + 0.06, saturation, 0.7 * brightness),
@@ -94,14 +94,13 @@ def _canvas(setting: _Setting) -> Picture:
 
     rng = setting.rng(1)
     width, height = (CANVAS_SCALE * side for side in setting.size)
-    dark, middle, light, accent = _palette(setting.seed, rng)
-    colour, shade = _noise(rng, width, height)[..., None], _noise(rng, width, height)[..., None]
-    ground = np.where(
-        colour < 0.5,
-        dark + (middle - dark) * (2 * colour),
-        middle + (light - middle) * (2 * colour - 1),
-    )
-    image = Image.fromarray((ground * (0.7 + 0.3 * shade)).astype(np.uint8))
+    dark, middle, light, accent = _palette(setting.seed)
+    levels = np.arange(256)
+    stops = np.stack([dark, middle, light])
+    ramp = np.stack([np.interp(levels, [0, 128, 255], stops[:, c]) for c in range(3)], axis=-1)
+    colour, shade = _noise(rng, width, height), _noise(rng, width, height)
+    ground = ramp.astype(np.float32)[(255 * colour).astype(np.uint8)]
+    image = Image.fromarray((ground * (0.7 + 0.3 * shade[..., None])).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for _ in range(14):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
@@ -212,7 +211,7 @@ def _moving_shapes(setting: _Setting) -> Scene:
     rng = setting.rng(4)
     width, height = setting.size
     backdrop = _wrapped_view(_canvas(setting), setting.size)(0, 0)
-    tints = _palette(setting.seed + 3, rng)[1:].astype(int)
+    tints = _palette(setting.seed + 3)[1:].astype(int)
     radius = height // 8
     places = rng.uniform(0, 1, (3, 2)) * (width, height)
     speeds = rng.choice([-1, 1], (3, 2)) * rng.uniform(0.5, 1, (3, 2)) * (width, height) * 0.012
@@ -278,17 +277,13 @@ def _boxed(setting: _Setting) -> Scene:
 
 
 def _slide(setting: _Setting) -> Scene:
-    picture, params = slide_painter(setting.size, setting.rng(6), _palette(setting.seed, _fixed()))
+    picture, params = slide_painter(setting.size, setting.rng(6), _palette(setting.seed))
     return Scene(lambda index: picture, params)
 
 
 def _screen(setting: _Setting) -> Scene:
-    frame, params = screen_painter(setting.size, setting.rng(7), _palette(setting.seed, _fixed()))
+    frame, params = screen_painter(setting.size, setting.rng(7), _palette(setting.seed))
     return Scene(frame, params)
-
-
-def _fixed() -> np.random.Generator:
-    return np.random.default_rng(0)
 
 
 def _flat(setting: _Setting) -> Scene:
