@@ -68,11 +68,10 @@ class Request:
         controls.elbow_flex += self.rng.uniform(-0.08, 0.08)
         return controls
 
-    def moved(self, controls: Controls, x: Floats | float, y: Floats | float, z: Floats | float) \
-            -> None:  # fmt: skip
+    def moved(self, controls: Controls, *local: Floats | float) -> None:
         """Shift the pelvis to the person's left, up and forward."""
-        local = np.stack(np.broadcast_arrays(np.zeros(self.frames), x, y, z)[1:], axis=-1)
-        controls.root += local @ rotation("y", self.heading).T
+        curves = [np.broadcast_to(curve, self.frames) for curve in local]
+        controls.root += np.stack(curves, axis=-1) @ rotation("y", self.heading).T
 
     def bout(self, start_s: float, end_s: float, ramp_s: float) -> Floats:
         """0, then 1 from `start_s` to `end_s`, with smooth ramps inside those ends."""

@@ -121,7 +121,7 @@ def _footage(folder: Path, seed: int) -> Iterator[CorpusFile]:
             {},
         ),
         "dissolve.mp4": (
-            [Shot("pan_right", 40, 5), Shot("moving_shapes", 56, 6, transition=Dissolve(16))],
+            [Shot("pan_right", 40, 21), Shot("moving_shapes", 56, 24, transition=Dissolve(16))],
             {},
         ),
         "fades.mp4": (

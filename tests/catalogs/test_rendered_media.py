@@ -361,14 +361,29 @@ def test_damage(edited, tmp_path: Path) -> None:
         av.open(str(zero_byte(tmp_path / "empty.mp4")))
     damaged = corrupt_bytes(truth.path, tmp_path / "damaged.mp4", seed=1)
     assert damaged.stat().st_size == truth.path.stat().st_size
-    with av.open(str(damaged)) as container:
-        assert container.streams.video[0].frames == truth.frames
-        seen = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    seen, refused = decode_past_errors(damaged)
     hurt = [
-        frame for frame, picture in enumerate(seen)
+        frame
+        for pts, picture in seen
+        for frame in [truth.pts.index(pts)]
         if np.abs(picture.astype(np.int16) - decoded.pictures[frame]).mean() > 1
-    ]  # fmt: skip
-    assert hurt or len(seen) < truth.frames
+    ]
+    assert len(seen) > truth.frames / 2
+    assert hurt or refused
+
+
+def decode_past_errors(path: Path) -> tuple[list[tuple[int, np.ndarray]], int]:
+    """Pts and pictures that a tolerant player shows, and how many packets it refused."""
+    shown, refused = [], 0
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                refused += 1
+                continue
+            shown += [(frame.pts, frame.to_ndarray(format="rgb24")) for frame in frames]
+    return shown, refused
 
 
 def test_a_matroska_file_cut_off_still_shows_its_beginning(tmp_path: Path) -> None:
