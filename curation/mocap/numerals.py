@@ -109,9 +109,7 @@ def _eight_digits(words: Words, count: npt.NDArray[np.intp]) -> Words:
     return words
 
 
-def _parse_any(
-    chunk: bytes, block: bytes, start: int, first_line: int
-) -> npt.NDArray[np.float64]:
+def _parse_any(chunk: bytes, block: bytes, start: int, first_line: int) -> npt.NDArray[np.float64]:
     try:
         return np.array(chunk.split(), dtype=np.float64)
     except ValueError:

@@ -71,9 +71,7 @@ def _standard_between(low: Fraction, high: Fraction) -> Fraction | None:
     inside = [rate for rate in _STANDARD if low <= rate <= high]
     middle = (low + high) / 2
     # whole rates first: 23.976 and 24 are both inside the interval of a coarse frame time
-    return min(
-        inside, key=lambda rate: (rate.denominator > 1, abs(rate - middle)), default=None
-    )
+    return min(inside, key=lambda rate: (rate.denominator > 1, abs(rate - middle)), default=None)
 
 
 def _simplest(low: Fraction, high: Fraction) -> Fraction:
