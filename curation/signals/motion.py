@@ -8,32 +8,33 @@ the similarity does not explain is the motion of subjects.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOTION_SIGNALS", "motion_columns"]
-
-MOTION_SIGNALS = ("pan", "tilt", "zoom", "roll", "motion", "residual_motion")
+__all__ = ["motion_columns", "whole_shifts"]
 
 _CELL = 4
 _FITS = 3
 _TEXTURE_FLOOR = 60.0
-_TRUSTED_PEAK = 0.08
+_TRUSTED_PEAK = 0.1
 
 Floats = NDArray[np.float32]
+Shifts = NDArray[np.intp]
 
 
-def motion_columns(luma: NDArray[np.uint8]) -> dict[str, Floats]:
-    """Motion of each frame against the one before; `luma` (n + 1, h, w) gives n values.
+def motion_columns(frames: Floats, shift: Shifts) -> dict[str, Floats]:
+    """Motion of each frame against the one before.
 
-    Height and width are multiples of 4.
+    Args:
+        frames: (n + 1, h, w) luma, h and w multiples of 4.
+        shift: (n, 2) from `whole_shifts`.
     """
-    frames = luma.astype(np.float32)
     before, after = frames[:-1], frames[1:]
-    shift = _whole_shifts(before, after)
     flow, texture = _local_flow(before, _shifted(after, shift))
-    height, width = luma.shape[1:]
+    height, width = frames.shape[1:]
     camera, leftover = _fit_similarity(flow, texture, height, width)
     percent = np.float32(100.0 / width)
     whole = shift.astype(np.float32)
@@ -49,19 +50,19 @@ def motion_columns(luma: NDArray[np.uint8]) -> dict[str, Floats]:
     }
 
 
-def _whole_shifts(before: Floats, after: Floats) -> NDArray[np.intp]:
+def whole_shifts(frames: Floats) -> Shifts:
     """(n, 2) travel of the picture in x and y, rounded; zero where nothing correlates."""
-    height, width = before.shape[1:]
+    height, width = frames.shape[1:]
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    shifts = np.zeros((len(before), 2), np.intp)
-    for index, (one, two) in enumerate(zip(before, after, strict=True)):
-        travel, peak = cv2.phaseCorrelate(one, two, window)
+    shifts = np.zeros((len(frames) - 1, 2), np.intp)
+    for index, (before, after) in enumerate(pairwise(frames)):
+        travel, peak = cv2.phaseCorrelate(before, after, window)
         if peak > _TRUSTED_PEAK:
             shifts[index] = np.rint(travel)
     return shifts
 
 
-def _shifted(frames: Floats, shift: NDArray[np.intp]) -> Floats:
+def _shifted(frames: Floats, shift: Shifts) -> Floats:
     """Every frame moved back by its shift; edges repeat."""
     if not shift.any():
         return frames

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.signals.motion import motion_columns
+from curation.signals.motion import motion_columns, whole_shifts
 
 __all__ = ["hash_bits", "measure_pairs", "thumbnails"]
 
@@ -42,15 +42,16 @@ def measure_pairs(frames: Frames, *, edges: bool) -> Columns:
     hsv = _converted(frames, cv2.COLOR_RGB2HSV)
     luma = _converted(frames, cv2.COLOR_RGB2GRAY)
     half = _halved(frames)
-    half_luma = _converted(half, cv2.COLOR_RGB2GRAY)
+    half_luma = _converted(half, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    shifts = whole_shifts(half_luma)
     columns: Columns = {
         **_hsv_changes(hsv),
         "rgb_mean": _sample_sums(frames[1:]).sum(1) / float(np.prod(frames.shape[1:])),
         "phash": _hashes(luma[1:]),
         **_luma_statistics(luma[1:]),
         **_histogram_columns(luma),
-        **_unexplained(_halved(half)),
-        **motion_columns(half_luma),
+        **_unexplained(_halved(half), shifts // 2),
+        **motion_columns(half_luma, shifts),
     }
     if edges:
         columns["edge_delta"] = _edge_changes(hsv[..., 2])
@@ -124,24 +125,51 @@ def _hashes(luma: Frames) -> NDArray[np.int64]:
     return np.packbits(bits, axis=1).view("<i8").ravel().astype(np.int64)
 
 
-def _unexplained(tiny: Frames) -> Columns:
-    """Change beyond the range of values in each sample's 3 by 3 neighbourhood, both ways."""
+def _unexplained(tiny: Frames, shifts: NDArray[np.intp]) -> Columns:
+    """Change beyond the range of values in each sample's 3 by 3 neighbourhood, both ways.
+
+    Each pair is compared as it is and, where the picture travels, moved back by that shift; the
+    smaller change counts.
+    """
     kernel = np.ones((3, 3), np.uint8)
-    low = np.stack([cv2.erode(frame, kernel) for frame in tiny])
-    high = np.stack([cv2.dilate(frame, kernel) for frame in tiny])
-    forward = cv2.max(_excess(tiny[1:], low[:-1], high[:-1]), _excess(tiny[:-1], low[1:], high[1:]))
-    change = forward.reshape(len(tiny) - 1, -1, 3).max(axis=2)
-    return {
-        "unexplained": change.mean(axis=1, dtype=np.float64),
-        "unexplained_share": (change > _CHANGED).mean(axis=1, dtype=np.float64),
-    }
+    ranges = [(frame, cv2.erode(frame, kernel), cv2.dilate(frame, kernel)) for frame in tiny]
+    values = np.empty((len(shifts), 2))
+    farthest = np.array(tiny.shape[2:0:-1]) // 4
+    for index, (before, after) in enumerate(pairwise(ranges)):
+        values[index] = _mean_and_share(_excess(before, after))
+        if shifts[index].any() and (np.abs(shifts[index]) <= farthest).all():
+            moved = _excess(*_overlap(before, after, *shifts[index].tolist()))
+            values[index] = min(tuple(values[index]), _mean_and_share(moved))
+    return {"unexplained": values[:, 0], "unexplained_share": values[:, 1]}
 
 
-def _excess(frames: Frames, low: Frames, high: Frames) -> Frames:
-    """How far samples lie outside their range; saturating, so inside is zero."""
-    below = cv2.subtract(_as_one_image(low), _as_one_image(frames))
-    above = cv2.subtract(_as_one_image(frames), _as_one_image(high))
-    return cv2.max(below, above)
+_Range = tuple[Frames, Frames, Frames]
+
+
+def _excess(before: _Range, after: _Range) -> Frames:
+    """Per pixel: how far each frame leaves the range of the other, mean of both ways."""
+    ways = []
+    for (values, _, _), (_, low, high) in ((after, before), (before, after)):
+        ways.append(cv2.max(cv2.subtract(low, values), cv2.subtract(values, high)))
+    red, green, blue = cv2.split(cv2.addWeighted(ways[0], 0.5, ways[1], 0.5, 0.0))
+    return cv2.max(cv2.max(red, green), blue)
+
+
+def _mean_and_share(change: Frames) -> tuple[float, float]:
+    changed = cv2.countNonZero(cv2.compare(change, _CHANGED, cv2.CMP_GT))
+    return cv2.mean(change)[0], changed / change.size
+
+
+def _overlap(before: _Range, after: _Range, dx: int, dy: int) -> tuple[_Range, _Range]:
+    """The parts of two frames that show the same when the picture travels by (dx, dy)."""
+    height, width = before[0].shape[:2]
+    then = slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx))
+    now = slice(max(0, dy), height - max(0, -dy)), slice(max(0, dx), width - max(0, -dx))
+    return (before[0][then], before[1][then], before[2][then]), (
+        after[0][now],
+        after[1][now],
+        after[2][now],
+    )
 
 
 def _edge_changes(value: Frames) -> NDArray[np.float64]:
