@@ -253,6 +253,22 @@ _TABLES = (
         pruned_by=("clip_id", "cutting", "created"),
     ),
     TableSpec(
+        "cuttings",
+        "one row per source and cutting: the source was cut, even if no clip came out",
+        (
+            SOURCE_ID,
+            Column("cutting", TEXT, "hash of the segment settings"),
+            Column("detector", TEXT, "detector and version that cut it"),
+            Column("settings", TEXT, "the segment settings, JSON"),
+            Column("boundaries", LONG, "changes of shot that were found"),
+            Column("clips", LONG, "clips that came out"),
+            CREATED,
+            RUN_ID,
+        ),
+        key=("source_id", "cutting"),
+        pruned_by=("cutting",),
+    ),
+    TableSpec(
         "storyboards",
         "small pictures of a source, about one a second, taken in the decode pass",
         (
@@ -356,6 +372,7 @@ FAMILIES: dict[str, TableSpec] = {
         (
             SOURCE_ID,
             Column("chunk", INT, "number of the chunk in the source, from 0"),
+            Column("of_chunks", INT, "how many chunks the source has"),
             Column("set_version", INT, "version of the signal set"),
             Column("start_frame", LONG, "first frame of the chunk", "frames"),
             Column("end_frame", LONG, "first frame after the chunk", "frames"),

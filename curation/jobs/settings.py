@@ -1,0 +1,62 @@
+"""What a curation run does to each source, as plain values that travel to every worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from curation.mocap.take import Overrides
+from curation.segment import SegmentSettings
+
+__all__ = ["DEFAULT_OPERATORS", "Limits", "MillSettings", "Storyboard"]
+
+DEFAULT_OPERATORS = (
+    "audio", "borders", "colour", "compression", "exposure", "flash", "format", "geometry",
+    "motion", "sharpness", "stillness", "text",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Storyboard:
+    """Small pictures kept of every source."""
+
+    per_s: float = 1.0
+    """Pictures per second."""
+    short_side: int = 256
+    quality: int = 80
+    """JPEG quality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one source may cost before it is given up."""
+
+    wall_s: float = 600.0
+    """For one chunk."""
+    memory_mb: int = 4096
+    """For the decoding child."""
+    chunk_s: float = 300.0
+    """Longer sources are measured in chunks of about this length."""
+
+
+@dataclass(frozen=True, slots=True)
+class MillSettings:
+    """Cut how, score what, keep which pictures, within which limits."""
+
+    segment: SegmentSettings = field(default_factory=SegmentSettings)
+    operators: tuple[str, ...] = DEFAULT_OPERATORS
+    storyboard: Storyboard = field(default_factory=Storyboard)
+    limits: Limits = field(default_factory=Limits)
+    mocap: Overrides = field(default_factory=Overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the `runs` table."""
+        return {
+            "segment": self.segment.to_dict(),
+            "operators": list(self.operators),
+            "storyboard": {
+                "per_s": self.storyboard.per_s,
+                "short_side": self.storyboard.short_side,
+                "quality": self.storyboard.quality,
+            },
+        }
