@@ -16,6 +16,7 @@ writer that wakes up late loses the race and starts over instead of doing harm.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -31,13 +32,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from catalogs.errors import ConflictError, FormatError, NotFoundError, UsageError
-from catalogs.rewrite import last_per_key, rewritten_to, rewritten_without, without_existing
+from catalogs.files import DataFile, read_data_file, write_data_file
+from catalogs.rewrite import (
+    in_columns,
+    last_per_key,
+    rewritten_to,
+    rewritten_without,
+    without_existing,
+)
 from catalogs.schema import FORMAT_VERSION, TABLES, Column, TableSpec, spec_of
 from catalogs.storage import Storage
-from catalogs.tables import DataFile, DeltaLog, LostRaceError, write_data_file
+from catalogs.tables import DeltaLog, LostRaceError, StaleFilesError, widened
 
 if TYPE_CHECKING:
     from catalogs.query import Result
@@ -48,8 +56,9 @@ Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
 """What can be written: an Arrow table or a list of dicts."""
 
 COMMIT_PATIENCE_S = 120.0
-FOLD_COMMITS_EVERY = 64
-"""Rows of `commits` are folded into one file this often, so that opening reads a short list."""
+OPENING_TRIES = 5
+FOLD_EVERY = 32
+"""So many files of `commits` of one size are folded into one: opening reads a short list."""
 
 _COMMITS = TABLES["commits"]
 
@@ -169,8 +178,8 @@ class Catalog:
         latest = log.latest()
         if latest is None:
             return _COMMITS.schema.empty_table()
-        tables = [self._read_file("commits", item) for item in log.files(latest)]
-        return pa.concat_tables(tables or [_COMMITS.schema.empty_table()]).sort_by("version")
+        tables = [read_data_file(self.storage, "commits", item) for item in log.files(latest)]
+        return pa.concat_tables([_COMMITS.schema.empty_table(), *tables]).sort_by("version")
 
     def _version_at(self, moment: datetime) -> int:
         if moment.tzinfo is None:
@@ -184,29 +193,32 @@ class Catalog:
         newest = self._newest_commit()
         if version is None or version == newest.version:
             return newest
+        allowed = f"versions {newest.oldest} to {newest.version}"
         if version < newest.oldest:
-            raise NotFoundError(
-                f"version {version} was vacuumed",
-                allowed=f"versions {newest.oldest} to {newest.version}",
-            )
-        rows = [row for row in self.history().to_pylist() if row["version"] == version]
-        if not rows:
-            raise NotFoundError(
-                f"the catalog has no version {version}",
-                allowed=f"versions {newest.oldest} to {newest.version}",
-            )
-        return _snapshot(rows[0])
+            raise NotFoundError(f"version {version} was vacuumed", allowed=allowed)
+        history = self.history()
+        found = history.filter(pc.equal(history.column("version"), version))
+        if not found.num_rows:
+            raise NotFoundError(f"the catalog has no version {version}", allowed=allowed)
+        return _snapshot(found)
 
     def _newest_commit(self) -> Snapshot:
-        log = self._log("commits")
-        latest = log.latest()
-        files = log.files(latest) if latest is not None else ()
-        if not files:
-            born = datetime.fromisoformat(self.about["created"])
-            return Snapshot(0, born, "created", {}, 0, -1 if latest is None else latest)
-        last = max(files, key=lambda item: item.path)
-        rows = self._read_file("commits", last)
-        return _snapshot(max(rows.to_pylist(), key=lambda row: row["version"]), latest)
+        for _ in range(OPENING_TRIES):
+            log = self._log("commits")
+            try:
+                latest = log.latest()
+                files = log.files(latest) if latest is not None else ()
+                if not files:
+                    born = datetime.fromisoformat(self.about["created"])
+                    return Snapshot(0, born, "created", {}, 0, -1 if latest is None else latest)
+                last = max(files, key=lambda item: item.path)
+                return _snapshot(read_data_file(self.storage, "commits", last), latest)
+            except NotFoundError:
+                self._logs.pop("commits", None)
+        raise ConflictError(
+            f"{self.storage.root} was vacuumed {OPENING_TRIES} times while it was being opened",
+            hint="try again",
+        )
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -225,10 +237,7 @@ class Catalog:
 
     def spec(self, table: str) -> TableSpec:
         """A table's specification, with the columns that its owner declared."""
-        base = spec_of(table)
-        fixed = {column.name for column in base.columns}
-        declared = [column for column in self.columns(table) if column.name not in fixed]
-        return spec_of(table, declared)
+        return _as_table(table, self.columns(table))
 
     def files(self, table: str) -> tuple[DataFile, ...]:
         """The Parquet files that hold a table at this version."""
@@ -268,16 +277,17 @@ class Catalog:
     def _log(self, table: str) -> DeltaLog:
         return self._logs.setdefault(table, DeltaLog(self.storage, table))
 
-    def _read_file(self, table: str, item: DataFile) -> pa.Table:
-        return pq.read_table(pa.BufferReader(self.storage.read(f"{table}/{item.path}")))
-
     # -- writing ---------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self, message: str = "") -> Iterator[Transaction]:
         """Several writes that become visible together, or not at all."""
         txn = Transaction(self)
-        yield txn
+        try:
+            yield txn
+        except BaseException:
+            txn.discard()
+            raise
         txn.commit(message)
 
     def append(self, table: str, rows: Rows, columns: Sequence[Column] = ()) -> int:
@@ -299,30 +309,36 @@ class Catalog:
         return compact(self, vacuum=vacuum)
 
 
-Change = Callable[[Catalog], tuple[list[DataFile], list[DataFile]]]
-"""Given the newest committed state: the files to add and the files to remove."""
+Change = Callable[["Catalog", TableSpec, list[DataFile]], list[DataFile]]
+"""Given the newest committed state, the table's final columns and its files: the files after."""
 
 
 class Transaction:
     """Writes collected by `Catalog.transaction`.
 
     `append` adds rows as they are; `insert` adds those whose key is new; `upsert` replaces rows
-    with the same key; `delete` removes rows by key. Nothing is visible before `commit`.
+    with the same key; `delete` removes rows by key. They act in the order in which they were
+    called, on what the newest catalog holds when the commit happens. Nothing is visible before.
     """
 
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
         self._changes: list[tuple[TableSpec, Change]] = []
         self._rows_added: dict[str, int] = {}
-        self.oldest: int | None = None
+        self._staged: list[DataFile] = []
+        self._forgets = False
 
     def append(self, table: str, rows: Rows, columns: Sequence[Column] = ()) -> None:
         """Add rows. `columns` declares an owner's columns when the table does not exist yet."""
         spec, data = self._prepared(table, rows, columns)
         if not data.num_rows:
             return
-        written = [write_data_file(self._catalog.storage, spec, data)]
-        self._record(spec, data.num_rows, lambda _: (written, []))
+        written = self._write(spec, data)
+        self._record(
+            spec,
+            data.num_rows,
+            lambda head, final, files: [*files, in_columns(head, written, spec, final)],
+        )
 
     def insert(
         self, table: str, rows: Rows, columns: Sequence[Column] = (), *, since: int = 0
@@ -336,11 +352,11 @@ class Transaction:
         if not data.num_rows:
             return
 
-        def change(head: Catalog) -> tuple[list[DataFile], list[DataFile]]:
-            fresh = without_existing(head, spec, data, since)
+        def change(head: Catalog, final: TableSpec, files: list[DataFile]) -> list[DataFile]:
+            fresh = without_existing(head, final, data, files, since)
             if not fresh.num_rows:
-                return [], []
-            return [write_data_file(head.storage, spec, fresh)], []
+                return files
+            return [*files, self._write(final, final.conform(fresh))]
 
         self._record(spec, data.num_rows, change)
 
@@ -350,11 +366,12 @@ class Transaction:
         if not data.num_rows:
             return
         data = last_per_key(data, spec.key)
-        written = write_data_file(self._catalog.storage, spec, data)
+        keys = data.select(list(spec.key))
+        written = self._write(spec, data)
 
-        def change(head: Catalog) -> tuple[list[DataFile], list[DataFile]]:
-            adds, removes = rewritten_without(head, spec, data.select(list(spec.key)))
-            return [*adds, written], removes
+        def change(head: Catalog, final: TableSpec, files: list[DataFile]) -> list[DataFile]:
+            kept = rewritten_without(head, final, files, keys)
+            return [*kept, in_columns(head, written, spec, final)]
 
         self._record(spec, data.num_rows, change)
 
@@ -367,26 +384,55 @@ class Transaction:
                 f"cannot delete from {table!r} by {sorted(unknown) or 'nothing'}",
                 allowed="key columns: " + ", ".join(spec.key),
             )
-        self._record(spec, 0, lambda head: rewritten_without(head, spec, keys))
+        self._record(
+            spec, 0, lambda head, final, files: rewritten_without(head, final, files, keys)
+        )
 
     def replace_files(self, table: str, adds: list[DataFile], removes: list[DataFile]) -> None:
-        """Swap files that hold the same rows (compaction)."""
-        self._record(self._catalog.spec(table), 0, lambda _: (adds, removes))
+        """Swap files that hold the same rows (compaction).
+
+        The commit raises `StaleFilesError` when one of `removes` is no longer there.
+        """
+        gone = {item.path for item in removes}
+        spec = self._catalog.spec(table)
+
+        def change(head: Catalog, final: TableSpec, files: list[DataFile]) -> list[DataFile]:
+            if gone - {item.path for item in files} or final.schema.names != spec.schema.names:
+                raise StaleFilesError(f"files of {table!r} were replaced meanwhile")
+            return [*(item for item in files if item.path not in gone), *adds]
+
+        self._staged += adds
+        self._record(spec, 0, change)
+
+    def forget_older(self) -> None:
+        """Declare every version before this commit unreadable, so that it can be vacuumed."""
+        self._forgets = True
 
     def commit(self, message: str) -> None:
         """Make everything visible in one step, retrying while other writers win the race."""
-        if not self._changes and self.oldest is None:
+        if not self._changes and not self._forgets:
             return
+        try:
+            self._commit_patiently(message)
+        except BaseException:
+            self.discard()
+            raise
+        self._catalog.refresh()
+
+    def discard(self) -> None:
+        """Throw away what was staged."""
+        for item in self._staged:
+            if item.staged is not None:
+                item.staged.unlink(missing_ok=True)
+
+    def _commit_patiently(self, message: str) -> None:
         deadline = time.monotonic() + COMMIT_PATIENCE_S
-        attempt = 0
-        while True:
+        for attempt in itertools.count(1):
             try:
                 with self._catalog.storage.queue("commit"):
                     self._commit_once(message)
-                self._catalog.refresh()
                 return
             except LostRaceError as error:
-                attempt += 1
                 if time.monotonic() > deadline:
                     raise ConflictError(
                         f"lost the race for the next commit {attempt} times: {error.problem}",
@@ -399,16 +445,20 @@ class Transaction:
         head._logs = self._catalog._logs
         base = head.snapshot
         versions = dict(base.tables)
-        for name, group in self._by_table().items():
-            versions[name] = self._commit_table(head, name, group, versions.get(name))
+        groups = self._by_table()
+        if self._forgets:
+            groups = {name: [] for name in base.tables} | groups
+        for name, group in groups.items():
+            versions[name] = self._commit_table(head, name, group)
+        version = base.version + 1
         row = {
-            "version": base.version + 1,
+            "version": version,
             "created": datetime.now(UTC),
             "message": message,
             "author": f"{socket.gethostname()}:{os.getpid()}",
             "tables": list(versions.items()),
             "rows_added": list(self._rows_added.items()),
-            "oldest": base.oldest if self.oldest is None else self.oldest,
+            "oldest": version if self._forgets else base.oldest,
         }
         self._commit_row(head, base.log_version, row)
 
@@ -418,41 +468,47 @@ class Transaction:
             groups.setdefault(spec.name, []).append((spec, change))
         return groups
 
-    def _commit_table(
-        self,
-        head: Catalog,
-        name: str,
-        group: list[tuple[TableSpec, Change]],
-        base: int | None,
-    ) -> int:
+    def _commit_table(self, head: Catalog, name: str, group: list[tuple[TableSpec, Change]]) -> int:
         log = head._log(name)
-        spec = group[-1][0]
+        base = head.snapshot.tables.get(name)
         if log.latest() is None:
-            log.create(spec)
-        base = 0 if base is None else base
-        adds: list[DataFile] = []
-        removes: list[DataFile] = []
-        if [column.name for column in log.columns(base)] != spec.schema.names:
-            log.add_columns(spec)
-            adds, removes = rewritten_to(head, spec)
+            log.create(group[-1][0])
+        before = head.files(name)
+        old = columns = group[0][0].columns if base is None else head.columns(name)
+        for spec, _ in group:
+            columns = widened(spec, columns)
+        final = _as_table(name, columns)
+        files = list(before)
+        if len(columns) > len(old) and files:
+            files = rewritten_to(head, final, files)
         for _, change in group:
-            more, fewer = change(head)
-            adds += more
-            removes += fewer
-        return log.commit(base, adds, removes)
+            files = change(head, final, files)
+        kept = {item.path for item in files}
+        known = {item.path for item in before}
+        return log.commit(
+            base or 0,
+            [item for item in files if item.path not in known],
+            [item for item in before if item.path not in kept],
+            columns=columns if base is None or len(columns) > len(old) else None,
+        )
 
     def _commit_row(self, head: Catalog, base: int, row: dict[str, Any]) -> None:
         log = head._log("commits")
         if base < 0:
             base = log.create(_COMMITS)
         rows = pa.Table.from_pylist([row], schema=_COMMITS.schema)
-        older = log.files(base)
-        folded = older if len(older) >= FOLD_COMMITS_EVERY else ()
+        folded = _worth_folding(log.files(base))
         if folded:
-            rows = pa.concat_tables([*(head._read_file("commits", item) for item in folded), rows])
+            older = [read_data_file(head.storage, "commits", item) for item in folded]
+            rows = pa.concat_tables([*older, rows])
         name = f"{row['version']:012d}-{uuid.uuid4().hex}.parquet"
         written = write_data_file(head.storage, _COMMITS, rows, name)
         log.commit(base, [written], folded, undo_strays=False)
+
+    def _write(self, spec: TableSpec, rows: pa.Table) -> DataFile:
+        item = write_data_file(self._catalog.storage, spec, rows)
+        self._staged.append(item)
+        return item
 
     def _prepared(
         self, table: str, rows: Rows, columns: Sequence[Column]
@@ -466,20 +522,36 @@ class Transaction:
         return spec, spec.conform(rows)
 
     def _spec(self, table: str, columns: Sequence[Column]) -> TableSpec:
-        if table in TABLES:
+        """The columns to write: those the table has, and after them what is declared anew."""
+        if table not in self._catalog.snapshot.tables:
             return spec_of(table, columns)
-        if not columns:
-            return self._catalog.spec(table)
-        declared = {column.name: column for column in columns}
-        if table in self._catalog.snapshot.tables:
-            fixed = {column.name for column in spec_of(table).columns}
-            stored = [c for c in self._catalog.columns(table) if c.name not in fixed]
-            declared = {column.name: column for column in stored} | declared
-        return spec_of(table, list(declared.values()))
+        spec = spec_of(table, columns)
+        return _as_table(table, widened(spec, self._catalog.columns(table)))
 
     def _record(self, spec: TableSpec, rows: int, change: Change) -> None:
         self._changes.append((spec, change))
         self._rows_added[spec.name] = self._rows_added.get(spec.name, 0) + rows
+
+
+def _as_table(name: str, columns: Sequence[Column]) -> TableSpec:
+    """The specification of a table that has exactly these columns, in this order."""
+    base = spec_of(name)
+    return TableSpec(name, base.meaning, tuple(columns), base.key, base.pruned_by)
+
+
+def _worth_folding(files: Sequence[DataFile]) -> list[DataFile]:
+    """The newest files of `commits`, when so many of about the same size have gathered.
+
+    Files are folded only with their like, so that a row is rewritten a few times in the life of
+    a catalog and not once every few commits.
+    """
+    newest_first = sorted(files, key=lambda item: item.path, reverse=True)
+    folded: list[DataFile] = []
+    size = 1
+    while len(tier := [f for f in newest_first[len(folded) :] if f.rows <= size]) >= FOLD_EVERY:
+        folded += tier
+        size = sum(item.rows for item in folded) + 1
+    return folded
 
 
 def _from_dicts(spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -495,7 +567,9 @@ def _from_dicts(spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.table(dict(zip(names, arrays, strict=True)))
 
 
-def _snapshot(row: Mapping[str, Any], log_version: int | None = None) -> Snapshot:
+def _snapshot(commits: pa.Table, log_version: int | None = None) -> Snapshot:
+    """The newest of some rows of `commits`."""
+    row = commits.sort_by("version").slice(commits.num_rows - 1).to_pylist()[0]
     return Snapshot(
         row["version"],
         row["created"],

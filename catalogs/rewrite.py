@@ -1,22 +1,26 @@
-"""Row-level changes on tables whose files never change: which to keep, which to rewrite."""
+"""Row-level changes on tables whose files never change: which to keep, which to rewrite.
+
+Every function takes the files of a table as they stand in the transaction so far and gives the
+files, or rows, as they should be afterwards.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from catalogs.errors import NotFoundError
+from catalogs.files import DataFile, read_data_file, write_data_file
 from catalogs.schema import TableSpec
-from catalogs.tables import DataFile, write_data_file
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
 
-__all__ = ["last_per_key", "rewritten_to", "rewritten_without", "without_existing"]
+__all__ = ["in_columns", "last_per_key", "rewritten_to", "rewritten_without", "without_existing"]
 
 _ROW = "__row"
 
@@ -24,51 +28,64 @@ _ROW = "__row"
 def last_per_key(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
     """`rows` with only the last row of each key, in their order."""
     numbered = _numbered(rows.select(list(key)))
-    kept = numbered.group_by(list(key)).aggregate([(_ROW, "max")]).column(f"{_ROW}_max")
-    return rows if len(kept) == rows.num_rows else rows.take(kept.combine_chunks().sort())
+    kept = numbered.group_by(list(key), use_threads=False).aggregate([(_ROW, "max")])
+    if kept.num_rows == rows.num_rows:
+        return rows
+    return rows.take(kept.column(f"{_ROW}_max").combine_chunks().sort())
 
 
-def without_existing(head: Catalog, spec: TableSpec, rows: pa.Table, since: int) -> pa.Table:
-    """The rows whose key is in no file committed after catalog version `since`."""
-    rows = last_per_key(rows, spec.key)
+def without_existing(
+    head: Catalog, spec: TableSpec, rows: pa.Table, files: Sequence[DataFile], since: int
+) -> pa.Table:
+    """The rows whose key is in no file that was added after catalog version `since`."""
+    kept = last_per_key(rows, spec.key)
     seen = _paths_at(head, spec.name, since) if since else set()
-    files = [item for item in head.files(spec.name) if item.path not in seen]
-    kept = rows
-    for item in _touching(files, rows.select(list(spec.key))):
-        present = _read(head, spec.name, item, list(spec.key))
+    unseen = [item for item in files if item.path not in seen]
+    for item in _touching(unseen, kept.select(list(spec.key))):
+        present = read_data_file(head.storage, spec.name, item, list(spec.key))
         kept = kept.take(_unmatched(kept.select(list(spec.key)), present))
     return kept
 
 
 def rewritten_without(
-    head: Catalog, spec: TableSpec, keys: pa.Table
-) -> tuple[list[DataFile], list[DataFile]]:
-    """Files to add and to remove so that no row matches `keys`."""
-    adds: list[DataFile] = []
-    removes: list[DataFile] = []
-    for item in _touching(head.files(spec.name), keys):
-        kept = _unmatched(_read(head, spec.name, item, keys.column_names), keys)
-        if len(kept) == item.rows:
+    head: Catalog, spec: TableSpec, files: Sequence[DataFile], keys: pa.Table
+) -> list[DataFile]:
+    """The files with every row that matches `keys` taken out."""
+    touching = {item.path for item in _touching(files, keys)}
+    result: list[DataFile] = []
+    for item in files:
+        if item.path not in touching:
+            result.append(item)
             continue
-        removes.append(item)
-        if len(kept):
-            rows = _read(head, spec.name, item, None).take(kept)
-            adds.append(write_data_file(head.storage, spec, spec.conform(rows)))
-    return adds, removes
+        here = read_data_file(head.storage, spec.name, item, keys.column_names)
+        kept = _unmatched(here, keys)
+        if len(kept) == item.rows:
+            result.append(item)
+        elif len(kept):
+            rows = read_data_file(head.storage, spec.name, item).take(kept)
+            result.append(write_data_file(head.storage, spec, spec.conform(rows)))
+    return result
 
 
-def rewritten_to(head: Catalog, spec: TableSpec) -> tuple[list[DataFile], list[DataFile]]:
-    """Every file of a table again, with the columns that `spec` adds.
+def rewritten_to(head: Catalog, spec: TableSpec, files: Sequence[DataFile]) -> list[DataFile]:
+    """Every file of a table again, in the columns of `spec`.
 
     An operator that learns to measure something more is rare and its table is small; in return
     all files of a snapshot have one schema, and queries need not look for exceptions.
     """
-    removes = list(head.files(spec.name))
-    adds = [
-        write_data_file(head.storage, spec, spec.conform(_read(head, spec.name, item, None)))
-        for item in removes
+    return [
+        write_data_file(
+            head.storage, spec, spec.conform(read_data_file(head.storage, spec.name, item))
+        )
+        for item in files
     ]
-    return adds, removes
+
+
+def in_columns(head: Catalog, item: DataFile, written: TableSpec, final: TableSpec) -> DataFile:
+    """A staged file, written again if the table gained columns while it waited."""
+    if written.schema.names == final.schema.names:
+        return item
+    return rewritten_to(head, final, [item])[0]
 
 
 def _paths_at(head: Catalog, table: str, version: int) -> set[str]:
@@ -78,11 +95,11 @@ def _paths_at(head: Catalog, table: str, version: int) -> set[str]:
         return set()
 
 
-def _touching(files: tuple[DataFile, ...] | list[DataFile], keys: pa.Table) -> list[DataFile]:
-    """Files whose range of some key column meets the keys' range."""
-    ends = {
-        name: pc.min_max(keys.column(name)).as_py() for name in keys.column_names if keys.num_rows
-    }
+def _touching(files: Sequence[DataFile], keys: pa.Table) -> list[DataFile]:
+    """Files whose range of every key column meets the keys' range."""
+    if not keys.num_rows:
+        return []
+    ends = {name: pc.min_max(keys.column(name)).as_py() for name in keys.column_names}
     return [
         item
         for item in files
@@ -92,11 +109,6 @@ def _touching(files: tuple[DataFile, ...] | list[DataFile], keys: pa.Table) -> l
             if item.smallest.get(name) is not None and item.largest.get(name) is not None
         )
     ]
-
-
-def _read(head: Catalog, table: str, item: DataFile, columns: list[str] | None) -> pa.Table:
-    data = pa.BufferReader(head.storage.read(f"{table}/{item.path}"))
-    return pq.read_table(data, columns=columns)
 
 
 def _unmatched(rows: pa.Table, keys: pa.Table) -> pa.Array:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -59,7 +59,7 @@ class Column:
         return cls(field.name, field.type, notes.get("meaning", ""), notes.get("unit", ""))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TableSpec:
     """A table: its columns, the key that makes a row unique, and the order it is compacted in.
 
@@ -73,9 +73,9 @@ class TableSpec:
     key: tuple[str, ...]
     pruned_by: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
-        return _schema(self.columns)
+        return pa.schema([column.field() for column in self.columns])
 
     def column(self, name: str) -> Column:
         for column in self.columns:
@@ -127,11 +127,6 @@ class TableSpec:
                 raise SchemaError(f"{name!r} declares column {column.name!r} twice")
             taken.add(column.name)
         return TableSpec(name, self.meaning, self.columns + declared, self.key, self.pruned_by)
-
-
-@lru_cache(maxsize=256)
-def _schema(columns: tuple[Column, ...]) -> pa.Schema:
-    return pa.schema([column.field() for column in columns])
 
 
 def _clip_time() -> tuple[Column, ...]:

@@ -74,6 +74,15 @@ class Storage:
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.uri(path)} does not exist") from error
 
+    def exists(self, path: str) -> bool:
+        if self.is_local:
+            return os.path.exists(self.uri(path))
+        try:
+            self._store.head(path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def create(self, path: str, data: bytes) -> bool:
         """Write a file that must not exist yet; False when somebody else was first."""
         if self.is_local:

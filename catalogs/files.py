@@ -1,0 +1,166 @@
+"""Parquet files of a catalog: how they are encoded, written batch by batch, and read back.
+
+Files are written to a private staging path first; the commit that names a file moves it into
+place, so nobody meets a file that is half written. Encodings are chosen here and nowhere else:
+zstd, dictionaries for text, split byte streams for series of floats, and row groups small enough
+that a reader holds one in memory whatever the rows carry.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalogs.errors import NotFoundError
+from catalogs.schema import TableSpec
+from catalogs.storage import Storage
+
+__all__ = ["DataFile", "DataFileWriter", "read_data_file", "write_data_file"]
+
+ROW_GROUP_ROWS = 122_880
+ROW_GROUP_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file of a table, its size, and the range of values of its pruning columns.
+
+    `staged` is where the file waits on this machine until a commit moves it into the table.
+    """
+
+    path: str
+    bytes: int
+    rows: int
+    smallest: Mapping[str, Any] = field(default_factory=dict)
+    largest: Mapping[str, Any] = field(default_factory=dict)
+    staged: Path | None = field(default=None, compare=False)
+
+    def constant(self, column: str) -> Any:
+        """The one value that `column` has in every row of this file, or None."""
+        low = self.smallest.get(column)
+        return low if low is not None and low == self.largest.get(column) else None
+
+
+class DataFileWriter:
+    """One Parquet file, written batch by batch with a bounded amount of memory."""
+
+    def __init__(self, storage: Storage, spec: TableSpec, name: str | None = None):
+        self._spec = spec
+        self._path = name or f"{uuid.uuid4().hex}.parquet"
+        self._staged = storage.staging_file(".parquet")
+        self._writer = pq.ParquetWriter(self._staged, spec.schema, **_encodings(spec.schema))
+        self._pending: list[pa.Table] = []
+        self._pending_rows = self._pending_bytes = 0
+        self._ranges = _Ranges(spec.pruned_by)
+        self.rows = 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows that already have the table's schema."""
+        self.rows += rows.num_rows
+        self._ranges.add(rows)
+        self._pending.append(rows)
+        self._pending_rows += rows.num_rows
+        self._pending_bytes += rows.nbytes
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    @property
+    def bytes_so_far(self) -> int:
+        """Size on disk of the row groups that are written."""
+        return self._staged.stat().st_size
+
+    def _flush(self) -> None:
+        if not self._pending_rows:
+            return
+        rows = pa.concat_tables(self._pending)
+        share = min(1.0, ROW_GROUP_BYTES / max(1, self._pending_bytes))
+        group = max(1, min(ROW_GROUP_ROWS, int(rows.num_rows * share)))
+        self._writer.write_table(rows, row_group_size=group)
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+
+    def close(self) -> DataFile:
+        """Finish the file; it stays staged until a commit names it."""
+        self._flush()
+        self._writer.close()
+        size = self._staged.stat().st_size
+        smallest, largest = self._ranges.smallest, self._ranges.largest
+        return DataFile(self._path, size, self.rows, smallest, largest, self._staged)
+
+    def abandon(self) -> None:
+        """Throw the unfinished file away."""
+        self._writer.close()
+        self._staged.unlink(missing_ok=True)
+
+
+class _Ranges:
+    """Smallest and largest value per column; a column that holds NULL has no range."""
+
+    def __init__(self, columns: Iterable[str]):
+        self._columns = set(columns)
+        self.smallest: dict[str, Any] = {}
+        self.largest: dict[str, Any] = {}
+
+    def add(self, rows: pa.Table) -> None:
+        if not rows.num_rows:
+            return
+        for name in sorted(self._columns):
+            column = rows.column(name)
+            if column.null_count:
+                self._columns.discard(name)
+                self.smallest.pop(name, None)
+                self.largest.pop(name, None)
+                continue
+            ends = pc.min_max(column).as_py()
+            self.smallest[name] = min(self.smallest.get(name, ends["min"]), ends["min"])
+            self.largest[name] = max(self.largest.get(name, ends["max"]), ends["max"])
+
+
+def write_data_file(
+    storage: Storage, spec: TableSpec, rows: pa.Table, name: str | None = None
+) -> DataFile:
+    """Write rows as one Parquet file, staged: the commit that names it moves it into place."""
+    writer = DataFileWriter(storage, spec, name)
+    writer.write(rows)
+    return writer.close()
+
+
+def read_data_file(
+    storage: Storage, table: str, item: DataFile, columns: list[str] | None = None
+) -> pa.Table:
+    """The rows of a file, staged or in place.
+
+    One thread reads, and has let go of the file on return: a thread of Arrow's pool that still
+    holds Python's bytes when the interpreter ends takes the process down with it.
+    """
+    path = f"{table}/{item.path}"
+    source: Any
+    if item.staged is not None and item.staged.exists():
+        source = item.staged
+    elif storage.is_local:
+        source = storage.uri(path)
+    else:
+        source = pa.BufferReader(storage.read(path))
+    try:
+        with pq.ParquetFile(source, pre_buffer=False) as file:
+            return file.read(columns, use_threads=False)
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"{storage.uri(path)} does not exist",
+            hint="it may have been vacuumed; read a newer version of the catalog",
+        ) from error
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    series = [f"{item.name}.list.element" for item in schema if item.type == pa.list_(pa.float32())]
+    return {
+        "compression": "zstd",
+        "use_dictionary": [item.name for item in schema if pa.types.is_string(item.type)],
+        "use_byte_stream_split": series,
+    }
