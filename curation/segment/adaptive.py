@@ -48,9 +48,7 @@ def detect(
     return cuts_at(signals, spaced(candidates[ratio >= threshold], min_frames))
 
 
-def _ratios(
-    scores: NDArray[np.float64], at: NDArray[np.intp], window: int
-) -> NDArray[np.float64]:
+def _ratios(scores: NDArray[np.float64], at: NDArray[np.intp], window: int) -> NDArray[np.float64]:
     """Score over the mean of its neighbours, for the frames `at`."""
     around = np.zeros(len(at))
     for step in (*range(-window, 0), *range(1, window + 1)):

@@ -13,9 +13,7 @@ from curation.signals import VideoSignals
 __all__ = ["detect"]
 
 
-def detect(
-    signals: VideoSignals, *, threshold: float = 0.2, min_frames: int = 0
-) -> list[Boundary]:
+def detect(signals: VideoSignals, *, threshold: float = 0.2, min_frames: int = 0) -> list[Boundary]:
     """Cuts where the correlation of neighbouring histograms falls to `1 - threshold`.
 
     Args:

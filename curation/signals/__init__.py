@@ -4,6 +4,7 @@ from curation.signals.declare import DETAILS_PER_SECOND, SET_VERSION, SIGNALS, S
 from curation.signals.pairs import hash_bits
 from curation.signals.shrink import shrink_planes, small_size
 from curation.signals.store import VideoSignals, join_signals
+from curation.signals.transnet import TransNet, load_transnet
 from curation.signals.video import VideoMeter
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "SET_VERSION",
     "SIGNALS",
     "Signal",
+    "TransNet",
     "VideoMeter",
     "VideoSignals",
     "hash_bits",
     "join_signals",
+    "load_transnet",
     "shrink_planes",
     "small_size",
 ]

@@ -45,6 +45,8 @@ _DECLARED = (
            "float32"),
     Signal("phash", "64 bits", "perceptual hash: signs of the low DCT terms against their median",
            "int64"),
+    Signal("transnet_cut", "0..1", "probability by TransNetV2 that a shot ends with this frame; "
+           "only when asked for"),
     Signal("luma_mean", "0..255", "mean luma"),
     Signal("luma_std", "0..255", "standard deviation of luma over the frame"),
     Signal("dark_share", "0..1", "share of pixels with luma below 16"),

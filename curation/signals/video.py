@@ -28,6 +28,7 @@ from curation.signals.detail import DETAIL_SIGNALS, colourfulness, measure_detai
 from curation.signals.pairs import measure_pairs, thumbnails
 from curation.signals.shrink import Plane, shrink_planes, small_size
 from curation.signals.store import VideoSignals
+from curation.signals.transnet import TransNet
 
 __all__ = ["VideoMeter"]
 
@@ -43,14 +44,24 @@ class VideoMeter:
         time_base: seconds per tick of the pts.
         edges: measure `edge_delta` too: half as much work again, which only content detection
             with an edge weight reads.
+        network: measure `transnet_cut` too, with this network.
     """
 
-    def __init__(self, width: int, height: int, time_base: Fraction, *, edges: bool = False):
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        time_base: Fraction,
+        *,
+        edges: bool = False,
+        network: TransNet | None = None,
+    ):
         if width < 1 or height < 1:
             raise UsageError(f"frames of {width}x{height}", allowed="at least 1x1")
         self.small_size = small_size(width, height)
         self._time_base = time_base
         self._edges = edges
+        self._network = network
         self._pts: list[int] = []
         self._staged: list[Plane] = []
         self._last: NDArray[np.uint8] | None = None
@@ -112,6 +123,8 @@ class VideoMeter:
             for name in self._columns[0]
         }
         columns.update(self._detail_columns())
+        if self._network:
+            columns["transnet_cut"] = self._network.finish()
         pts = np.array(self._pts, np.int64)
         return VideoSignals(
             time_base=self._time_base,
@@ -148,6 +161,8 @@ class VideoMeter:
         self._last = self._staged[-1]
         self._staged = []
         self._columns.append(measure_pairs(frames, edges=self._edges))
+        if self._network:
+            self._network.add(frames[1:])
         self._thumbs.append(thumbnails(frames[1:]))
 
     def _detail_columns(self) -> dict[str, NDArray[np.float32]]:

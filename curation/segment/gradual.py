@@ -1,0 +1,176 @@
+"""Dissolves and fades: stretches where each frame is a mix of the pictures at its two ends.
+
+Over a window centred on a frame, let A be its first picture and B its last. In a dissolve every
+picture between them is close to A + share * (B - A), with a share that grows steadily from 0 to 1,
+and A and B are different pictures. Motion fails the first test: the middle of a pan is no mix of
+its ends. A change of light fails the last one: A and B are the same picture, brighter or darker.
+A fade is a dissolve from or to a flat picture; between two flat pictures there is nothing to cut.
+Windows of several lengths are tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.segment.base import Boundary, BoundaryKind
+from curation.segment.looks import Looks, flat, frame_rate, likeness
+from curation.signals import VideoSignals
+
+__all__ = ["find_gradual"]
+
+_HALF_WINDOWS_S = (0.16, 0.24, 0.36, 0.56, 0.84)
+_MIDDLES = 5
+_LEAST_CHANGE = 12.0
+"""Root mean square luma between the ends."""
+_LEAST_COVERAGE = 0.4
+"""Share of the frame that changes by more than 8: a title that appears is no dissolve."""
+_MOST_RESIDUAL = 0.2
+"""What the mix leaves unexplained, of the change between the ends."""
+_LARGEST_STEP = 0.45
+"""Between two of the probed pictures: a hard cut is one step."""
+_DIFFERENT = 0.6
+"""Likeness of the ends above which they are one picture under another light."""
+_SAME_LOOK = 0.35
+"""Distance, in units of the change, below which a picture has come back."""
+_FLASH_S = 0.3
+_BLOCK = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    center: int
+    half: int
+    score: float
+
+
+def find_gradual(signals: VideoSignals, cuts: NDArray[np.intp]) -> list[Boundary]:
+    """Dissolves and fades of a video, in order; none reaches across one of `cuts`."""
+    looks = Looks(signals)
+    rate = frame_rate(signals)
+    halves = sorted({max(3, round(half_s * rate)) for half_s in _HALF_WINDOWS_S})
+    windows = [window for half in halves for window in _mixing_windows(looks, half, cuts)]
+    taken = np.zeros(len(signals), bool)
+    found = []
+    for window in sorted(windows, key=lambda window: -window.score):
+        start, end = _mixed_span(looks, window)
+        if start > end or taken[start : end + 1].any():
+            continue
+        taken[start : end + 1] = True
+        kind = _kind(looks, window)
+        if kind and not (
+            kind != "dissolve" and _is_flash(looks, start, end, round(_FLASH_S * rate))
+        ):
+            found.append(Boundary(start, end, kind, int(signals.pts[start])))
+    return _joined(sorted(found))
+
+
+def _mixing_windows(looks: Looks, half: int, cuts: NDArray[np.intp]) -> Iterator[_Window]:
+    """Windows of `2 * half + 1` frames that pass every test."""
+    stride = max(1, half // 4)
+    centers = np.arange(half, len(looks) - half, stride)
+    crossed = np.searchsorted(cuts, centers + half, "right") - np.searchsorted(
+        cuts, centers - half, "right"
+    )
+    centers = centers[crossed == 0]
+    for first in range(0, len(centers), _BLOCK):
+        block = centers[first : first + _BLOCK]
+        change, keep = _changed_ends(looks, block, half)
+        block, change = block[keep], change[keep]
+        residual, fits = _mix_fit(looks, block, half)
+        score = change * (1.0 - residual)
+        for center, value in zip(block[fits].tolist(), score[fits].tolist(), strict=True):
+            yield _Window(center, half, value)
+
+
+def _changed_ends(
+    looks: Looks, centers: NDArray[np.intp], half: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Change between the ends, and whether it is large, wide and a change of picture."""
+    opening, closing = looks.at(centers - half), looks.at(centers + half)
+    difference = closing - opening
+    change = np.sqrt((difference * difference).mean(axis=1))
+    coverage = (np.abs(difference) > 8).mean(axis=1)
+    other = flat(opening) | flat(closing) | (likeness(opening, closing) < _DIFFERENT)
+    return change, (change > _LEAST_CHANGE) & (coverage > _LEAST_COVERAGE) & other
+
+
+def _mix_fit(
+    looks: Looks, centers: NDArray[np.intp], half: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Worst residual of the mix over the probed pictures, and whether the mix holds."""
+    opening = looks.at(centers - half)
+    difference = looks.at(centers + half) - opening
+    power = np.maximum((difference * difference).mean(axis=1), 1e-6)
+    shares = [np.zeros(len(centers), np.float32)]
+    worst = np.zeros(len(centers), np.float32)
+    for step in np.rint(np.linspace(-half, half, _MIDDLES + 2)[1:-1]).astype(int):
+        offset = looks.at(centers + step) - opening
+        share = (offset * difference).mean(axis=1) / power
+        rest = offset - share[:, None] * difference
+        worst = np.maximum(worst, (rest * rest).mean(axis=1) / power)
+        shares.append(share)
+    shares.append(np.ones(len(centers), np.float32))
+    steps = np.diff(np.stack(shares), axis=0)
+    residual = np.sqrt(worst)
+    steady = (steps.min(axis=0) > -0.05) & (steps.max(axis=0) < _LARGEST_STEP)
+    return residual, steady & (residual < _MOST_RESIDUAL)
+
+
+def _mixed_span(looks: Looks, window: _Window) -> tuple[int, int]:
+    """First and last mixed frame, from the line through the shares of the window."""
+    frames = np.arange(window.center - window.half, window.center + window.half + 1)
+    opening = looks.at(frames[:1])
+    difference = looks.at(frames[-1:]) - opening
+    offset = looks.at(frames) - opening
+    share = (offset * difference).mean(axis=1) / np.mean(difference * difference)
+    middle = (share > 0.2) & (share < 0.8)
+    if np.count_nonzero(middle) < 2:
+        middle = (share > 0.02) & (share < 0.98)
+    if np.count_nonzero(middle) < 2:
+        return window.center, window.center
+    slope, level = np.polyfit(frames[middle], share[middle], 1)
+    if slope <= 0:
+        return int(frames[0]) + 1, int(frames[-1]) - 1
+    start = int(np.floor(-level / slope)) + 1
+    end = int(np.ceil((1 - level) / slope)) - 1
+    return max(start, int(frames[0])), min(end, int(frames[-1]))
+
+
+def _kind(looks: Looks, window: _Window) -> BoundaryKind | None:
+    """By the end that is flat; None when both are."""
+    ends = looks.at(np.array([window.center - window.half, window.center + window.half]))
+    opens, closes = flat(ends).tolist()
+    if opens and closes:
+        return None
+    if opens:
+        return "fade_in"
+    return "fade_out" if closes else "dissolve"
+
+
+def _is_flash(looks: Looks, start: int, end: int, reach: int) -> bool:
+    """Whether the picture after a fade was there shortly before it, or the other way round."""
+    before, after = start - 1, min(end + 1, len(looks) - 1)
+    change = looks.distance(np.array([before]), np.array([after]))[0]
+    steps = np.arange(1, reach + 1)
+    came_back = looks.distance(np.full(reach, after), before - steps)
+    will_return = looks.distance(np.full(reach, before), after + steps)
+    inside = np.concatenate(
+        [came_back[before - steps >= 0], will_return[after + steps < len(looks)]]
+    )
+    return bool(len(inside)) and float(inside.min()) < _SAME_LOOK * float(change)
+
+
+def _joined(changes: list[Boundary]) -> list[Boundary]:
+    """Neighbours of one kind as one: a long change may have been found in parts."""
+    joined: list[Boundary] = []
+    for change in changes:
+        last = joined[-1] if joined else None
+        if last and last.kind == change.kind and change.frame <= last.end_frame + 3:
+            joined[-1] = replace(last, end_frame=change.end_frame)
+        else:
+            joined.append(change)
+    return joined

@@ -1,0 +1,51 @@
+"""Comparing any two frames by their stored thumbnails."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.signals import VideoSignals
+
+__all__ = ["Looks", "flat", "frame_rate", "likeness"]
+
+_FLAT_STD = 6.0
+_LEAST_SCALE = 1e-3
+
+
+class Looks:
+    """Thumbnails of a video as vectors."""
+
+    def __init__(self, signals: VideoSignals):
+        self._vectors = signals.thumbs.reshape(len(signals), -1)
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def at(self, frames: NDArray[np.intp]) -> NDArray[np.float32]:
+        """(n, samples) luma of the given frames; those outside the video are its ends."""
+        return self._vectors[np.clip(frames, 0, len(self) - 1)].astype(np.float32)
+
+    def distance(self, one: NDArray[np.intp], two: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Root mean square difference of luma between pairs of frames."""
+        return np.sqrt(np.mean((self.at(one) - self.at(two)) ** 2, axis=1))
+
+
+def flat(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which pictures are one colour, as black and white are."""
+    return pictures.std(axis=1) < _FLAT_STD
+
+
+def likeness(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Correlation of pairs of pictures, whatever their brightness and contrast; flat ones: 0."""
+    left = one - one.mean(axis=1, keepdims=True)
+    right = two - two.mean(axis=1, keepdims=True)
+    scale = np.sqrt((left * left).mean(axis=1) * (right * right).mean(axis=1))
+    return (left * right).mean(axis=1) / (scale + _LEAST_SCALE)
+
+
+def frame_rate(signals: VideoSignals) -> float:
+    """Typical frames per second."""
+    if len(signals) < 2:
+        return 1.0
+    return 1.0 / (float(np.median(np.diff(signals.pts))) * float(signals.time_base))
