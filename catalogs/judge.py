@@ -1,0 +1,374 @@
+"""A recipe evaluated on a snapshot: every gate for every clip, then duplicates, then balance.
+
+A `Judgement` opens a locked connection, checks the recipe against the columns that are there, and
+offers the verdicts as SQL. Nothing is written: `catalogs.select` records a judgement, `funnel` and
+`why` only look at one. Big corpora are handled set-wise inside DuckDB, in two temporary tables:
+
+- `judged`: every clip with the measurements that decide and a verdict per gate (true, false, NULL);
+- `survivors`: the clips that pass all gates, with their rank in their group of duplicates and in
+  their group of the balance.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from catalogs.errors import GateError, QueryError, RecipeError
+from catalogs.gates import Expression, Gate, Grammar
+from catalogs.query import Session, resolve_cutting, sql_text, wide_columns
+from catalogs.recipe import Recipe
+from catalogs.splits import split_sql
+
+if TYPE_CHECKING:
+    from catalogs.catalog import Catalog
+
+__all__ = ["DEFAULT_LIMITS", "Judgement", "Limits", "Stage", "time_limit"]
+
+DUPLICATE_GROUP = "dup_group"
+"""The column of `clips` that names the group of near-duplicates; NULL for a clip without any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one judgement may use."""
+
+    seconds: float = 1800.0
+    memory: str = "2GB"
+    threads: int | None = None
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@contextmanager
+def time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Stop whatever runs on a connection when the time is up."""
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise GateError(
+            f"the gates were stopped after {seconds:g} s", hint="simplify them or allow more time"
+        ) from error
+    except duckdb.OutOfMemoryException as error:
+        raise GateError(f"the gates need too much memory: {error}") from error
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step after the gates, as SQL over `survivors`."""
+
+    stage: str
+    gate: str
+    predicate: str
+    reached: str
+    """Which survivors the step looks at."""
+    passed: str
+    value: str
+    reason: str
+
+
+class Judgement:
+    """A recipe on the clips of one cutting of a catalog. Use it as a context manager.
+
+    `only` narrows it to one clip, which is right only for recipes whose verdicts do not depend on
+    other clips. `operators` maps known operators to their columns, for better errors.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        recipe: Recipe,
+        *,
+        cutting: str | None = None,
+        operators: Mapping[str, Sequence[str]] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        only: str | None = None,
+    ):
+        self.recipe = recipe
+        self.limits = limits
+        self.cutting = self._choose_cutting(catalog, recipe, cutting)
+        self.session = Session(
+            catalog, cutting=self.cutting, memory=limits.memory, threads=limits.threads
+        )
+        self.columns = wide_columns(self.session)
+        grammar = Grammar(self.columns, operators)
+        self.gates = grammar.gates(recipe.gates)
+        self.keep = self._keep(grammar)
+        self.balance_by = (
+            grammar.expression(recipe.balance.by, "balance by") if recipe.balance else None
+        )
+        self.group_by = (
+            grammar.expression(recipe.splits.group_by, "splits group_by") if recipe.splits else None
+        )
+        self._check_near()
+        self._only = only
+        self._bind()
+
+    def __enter__(self) -> Judgement:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.session.connection.close()
+
+    # -- checks ------------------------------------------------------------------------------
+
+    @staticmethod
+    def _choose_cutting(catalog: Catalog, recipe: Recipe, cutting: str | None) -> str | None:
+        """The cutting that was asked for, else the recipe's if it was made, else the newest."""
+        if cutting is not None:
+            return resolve_cutting(catalog, cutting)
+        wanted = recipe.segment.cutting if recipe.segment else None
+        if wanted is None or any(f.constant("cutting") == wanted for f in catalog.files("clips")):
+            return wanted
+        with Session(catalog, cutting="-") as session:
+            found = session.sql("select 1 from clips_all where cutting = ? limit 1", [wanted])
+            return wanted if found.rows() else None
+
+    def _keep(self, grammar: Grammar) -> Expression | None:
+        dedup = self.recipe.dedup
+        return grammar.order(dedup.keep, "dedup keep") if dedup and dedup.keep else None
+
+    def _check_near(self) -> None:
+        dedup = self.recipe.dedup
+        if dedup and dedup.near and DUPLICATE_GROUP not in self.columns:
+            raise RecipeError(
+                f"recipe {self.recipe.name!r} drops near-duplicates, and this catalog has no "
+                f"column {DUPLICATE_GROUP!r} that says which clips are",
+                hint="find duplicates first, or remove `near` from the recipe's `dedup`",
+            )
+
+    def _bind(self) -> None:
+        """Let DuckDB resolve types before anything runs, gate by gate for exact errors."""
+        self.session.prepare(self.source)
+        for gate in self.gates:
+            found = self._type(gate.predicate, f"gate {gate.name!r}")
+            if found != "BOOLEAN":
+                raise GateError(
+                    f"gate {gate.name!r} gives {found}, not a yes or no: {gate.predicate}",
+                    allowed="a comparison, such as: motion_px between 0.5 and 20",
+                )
+        for extra in (self.balance_by, self.group_by):
+            if extra is not None:
+                self._type(extra.sql, "the recipe")
+
+    def _type(self, expression: str, what: str) -> str:
+        query = f"select (\n{expression}\n) from clips"
+        try:
+            return str(self.session.connection.sql(query).types[0])
+        except duckdb.Error as error:
+            raise GateError(f"{what} does not work: {error}") from error
+
+    # -- verdicts ----------------------------------------------------------------------------
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns that hold the gates' verdicts, in order."""
+        return [f"__gate{number}" for number in range(len(self.gates))]
+
+    @property
+    def all_passed(self) -> str:
+        """SQL over the verdicts: the clip passes every gate."""
+        return " and ".join(f"coalesce({name}, false)" for name in self.names) or "true"
+
+    @property
+    def used_columns(self) -> list[str]:
+        """Columns of `clips` that the outcome depends on."""
+        used = dict.fromkeys(("clip_id", "source_id", "duration_s"))
+        for gate in self.gates:
+            used |= dict.fromkeys(gate.columns)
+        for extra in (self.keep, self.balance_by, self.group_by):
+            used |= dict.fromkeys(extra.columns if extra else ())
+        if self._has_near:
+            used[DUPLICATE_GROUP] = None
+        return list(used)
+
+    @property
+    def source(self) -> str:
+        """SQL of `judged`, the measurements and verdicts of every clip."""
+        verdicts = [
+            f"(\n{gate.predicate}\n) as {name}"
+            for gate, name in zip(self.gates, self.names, strict=True)
+        ]
+        only = f" where clip_id = {sql_text(self._only)}" if self._only else ""
+        return f"select {', '.join([*map(_quoted, self.used_columns), *verdicts])} from clips{only}"
+
+    @property
+    def _has_near(self) -> bool:
+        return self.recipe.dedup is not None and self.recipe.dedup.near is not None
+
+    def materialise(self) -> None:
+        """Evaluate everything once, into the tables `judged` and `survivors`."""
+        self.execute(f"create or replace temp table judged as {self.source}")
+        ranked, tests = self._ranked()
+        self.execute(f"create or replace temp {'table' if tests else 'view'} survivors as {ranked}")
+
+    def _ranked(self) -> tuple[str, bool]:
+        """SQL of the survivors with their ranks, and whether there are any ranks."""
+        body = f"select * from judged where {self.all_passed}"
+        order = f"{self.keep.sql}\n, clip_id" if self.keep else "clip_id"
+        if self._has_near:
+            window = f"(partition by {DUPLICATE_GROUP} order by {order})"
+            body = (
+                f"select *, case when {DUPLICATE_GROUP} is null then 1 else row_number() over "
+                f"{window} end as __copy, first_value(clip_id) over {window} as __best "
+                f"from ({body}) clips"
+            )
+        if self.balance_by is not None:
+            first = "__copy = 1" if self._has_near else "true"
+            body = (
+                f"select *, (\n{self.balance_by.sql}\n)::varchar as __group, row_number() over "
+                f"(partition by (\n{self.balance_by.sql}\n), {first} order by {order}) as __rank "
+                f"from ({body}) clips"
+            )
+        return body, self._has_near or self.balance_by is not None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The steps after the gates, in order."""
+        stages = []
+        reached = "true"
+        if self._has_near:
+            order = self.keep.sql if self.keep else "clip_id"
+            stages.append(
+                Stage(
+                    "dedup",
+                    "near",
+                    f"the first of its {DUPLICATE_GROUP} by {order}",
+                    reached,
+                    "__copy = 1",
+                    f"{DUPLICATE_GROUP}::varchar",
+                    "'near-duplicate of ' || __best",
+                )
+            )
+            reached = "__copy = 1"
+        if self.recipe.balance is not None:
+            by, cap = self.recipe.balance.by, self.recipe.balance.cap
+            stages.append(
+                Stage(
+                    "balance",
+                    by,
+                    f"among the first {cap} of its {by}",
+                    reached,
+                    f"__rank <= {cap}",
+                    "__group",
+                    f"'number ' || __rank || ' of its group, the cap is {cap}'",
+                )
+            )
+        return tuple(stages)
+
+    @property
+    def kept(self) -> str:
+        """SQL condition over `survivors`: the clip is selected."""
+        return " and ".join(f"({stage.passed})" for stage in self.stages) or "true"
+
+    @property
+    def split(self) -> str:
+        """SQL over `survivors clips`: the clip's split. Clips without a group go by source."""
+        group = f"coalesce((\n{self.group_by.sql}\n)::varchar, source_id)" if self.group_by else ""
+        return split_sql(group, self.recipe.splits)
+
+    def ledger(self, where: str = "true") -> str:
+        """SQL of the verdicts in the columns of `decisions`, without the selection's id."""
+        parts = []
+        if self.gates:
+            structs = ", ".join(map(self._verdict, self.gates, self.names))
+            parts.append(
+                "select clip_id, 'gate' as stage, unnest([" + structs + "], recursive := true) "
+                f"from judged where {where}"
+            )
+        parts += [
+            (
+                f"select clip_id, {sql_text(item.stage)}, {sql_text(item.gate)}, {item.value}, "
+                f"{sql_text(item.predicate)}, {item.passed}, "
+                f"case when not ({item.passed}) then {item.reason} end "
+                f"from survivors where ({item.reached}) and {where}"
+            )
+            for item in self.stages
+        ]
+        return " union all ".join(parts)
+
+    def _verdict(self, gate: Gate, verdict: str) -> str:
+        predicate = sql_text(gate.predicate)
+        reason = (
+            f"case when {verdict} then null when {verdict} is null then {self._null_reason(gate)} "
+            f"else {sql_text('does not hold: ' + gate.predicate)} end"
+        )
+        return (
+            f"{{'gate': {sql_text(gate.name)}, 'value': {_value(gate.columns)}, "
+            f"'predicate': {predicate}, 'passed': coalesce({verdict}, false), 'reason': {reason}}}"
+        )
+
+    def _null_reason(self, gate: Gate) -> str:
+        cases = [
+            f"when {_quoted(name)} is null then {sql_text(self._absence(name))}"
+            for name in gate.columns
+        ]
+        nothing = sql_text(f"gives NULL: {gate.predicate}")
+        return f"case {' '.join(cases)} else {nothing} end" if cases else nothing
+
+    def _absence(self, column: str) -> str:
+        table = self.session.operators.get(column)
+        if table is None:
+            return f"{column} is NULL"
+        operator = table.removeprefix("scores/")
+        return f"{column} is NULL: operator {operator} has no value for this clip"
+
+    # -- running -----------------------------------------------------------------------------
+
+    def execute(self, sql: str) -> None:
+        """Run checked SQL on the locked connection, within the limits."""
+        with self._guarded() as connection:
+            connection.execute(sql)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self._guarded() as connection:
+            return connection.execute(sql).fetchall()
+
+    def row(self, sql: str) -> tuple[Any, ...]:
+        """The only row of a query."""
+        (row,) = self.rows(sql)
+        return row
+
+    def arrow(self, sql: str) -> pa.Table:
+        with self._guarded() as connection:
+            return connection.sql(sql).to_arrow_table()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self.session.connection
+        with time_limit(connection, self.limits.seconds):
+            try:
+                yield connection
+            except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+                raise
+            except duckdb.Error as error:
+                raise QueryError(f"the gates failed: {error}") from error
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _value(columns: Sequence[str]) -> str:
+    """SQL of the measurements as text: the bare value, or `name=value` for several."""
+    if not columns:
+        return "null::varchar"
+    if len(columns) == 1:
+        return f"{_quoted(columns[0])}::varchar"
+    named = [
+        f"{sql_text(name + '=')} || coalesce({_quoted(name)}::varchar, 'NULL')" for name in columns
+    ]
+    return f"concat_ws(', ', {', '.join(named)})"
