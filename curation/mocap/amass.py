@@ -11,6 +11,9 @@ AMASS is in metres with z up. Archives are opened without pickles.
 
 from __future__ import annotations
 
+import contextlib
+import zipfile
+import zlib
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -64,21 +67,15 @@ _RATE_KEYS = ("mocap_framerate", "mocap_frame_rate", "fps")
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Every array of an npz that needs no pickle; the others are left out."""
+    arrays = {}
     try:
-        archive = np.load(path, allow_pickle=False)
-        arrays = {}
-        for name in archive.files:
-            try:
-                arrays[name] = archive[name]
-            except ValueError:
-                continue  # a pickled object: never opened
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            for name in archive.files:
+                # a pickled object, such as gender in old archives: never opened
+                with contextlib.suppress(ValueError):
+                    arrays[name] = archive[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise MocapFileError(f"not a readable npz: {error}", hint="fetch it again") from error
-    except Exception as error:
-        # zipfile raises its own family for damaged archives
-        if type(error).__module__ in {"zipfile", "zlib"}:
-            raise MocapFileError(f"damaged npz: {error}", hint="fetch it again") from error
-        raise
     return arrays
 
 

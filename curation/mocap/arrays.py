@@ -77,7 +77,8 @@ class JointArray:
 def load_npy(path: Path) -> npt.NDArray[Any]:
     """The array of a .npy file; pickles are refused."""
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        with path.open("rb") as file:
+            return np.asarray(np.load(file, allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise MocapFileError(
             f"not a readable npy: {error}", hint="fetch it again; pickled arrays are refused"

@@ -38,6 +38,8 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _MAX_DEPTH = 256
+_BLOCK_FRAMES = 512
+"""Frames whose angles and quaternions stay in the cache together."""
 
 
 @dataclass
@@ -252,17 +254,20 @@ def _motion(
         end_parents=np.array([parent for parent, _ in ends], np.intp),
         end_offsets=np.array([offset for _, offset in ends]).reshape(-1, 3),
     )
-    columns = np.cumsum([0] + [len(joint.channels) for joint in joints])
+    first = np.cumsum([0] + [len(joint.channels) for joint in joints])
     turns = np.empty((len(values), len(joints), 4))
     local = np.repeat(offsets[None], len(values), axis=0)
+    for order, turning in _by_rotation_order(joints).items():
+        columns = [[first[joint] + channel for channel in own] for joint, own in turning]
+        places = np.array(columns, np.intp).reshape(len(turning), len(order))
+        for start in range(0, len(values), _BLOCK_FRAMES):
+            block = slice(start, start + _BLOCK_FRAMES)
+            angles = values[block][:, places]
+            turns[block, [joint for joint, _ in turning]] = rot.from_euler(angles, order)
     for index, joint in enumerate(joints):
-        own = values[:, columns[index] : columns[index + 1]]
-        turning = [(i, axis) for i, (kind, axis) in enumerate(joint.channels) if kind[0] == "r"]
-        order = "".join("XYZ"[axis] for _, axis in turning)
-        turns[:, index] = rot.from_euler(own[:, [i for i, _ in turning]], order)
-        for i, (kind, axis) in enumerate(joint.channels):
+        for channel, (kind, axis) in enumerate(joint.channels):
             if kind == "position":
-                local[:, index, axis] = own[:, i]
+                local[:, index, axis] = values[:, first[index] + channel]
     moving = [joint for joint in joints[1:] if any(kind[0] == "p" for kind, _ in joint.channels)]
     many_roots = sum(joint.parent < 0 for joint in joints) > 1
     return Motion(
@@ -272,3 +277,13 @@ def _motion(
         rotations=turns,
         local_positions=local if moving or many_roots else None,
     )
+
+
+def _by_rotation_order(joints: list[_Joint]) -> dict[str, list[tuple[int, list[int]]]]:
+    """Joints (with the places of their rotation channels) that turn in the same order."""
+    groups: dict[str, list[tuple[int, list[int]]]] = {}
+    for index, joint in enumerate(joints):
+        own = [i for i, (kind, _) in enumerate(joint.channels) if kind == "rotation"]
+        order = "".join("XYZ"[joint.channels[i][1]] for i in own)
+        groups.setdefault(order, []).append((index, own))
+    return groups

@@ -65,6 +65,10 @@ RIGS: dict[str, Rig] = {
         "Hips, Spine, Spine1, Neck, Neck1, Head",
         f"{{L}}UpLeg, {{L}}Leg, {{L}}Foot, {{L}}ToeBase, {_ARM}",
     ),
+    "cmu_simple": _rig(
+        "Hips, LowerBack, Spine, Spine1, Neck, Head",
+        f"{{L}}UpLeg, {{L}}Leg, {{L}}Foot, {{L}}ToeBase, {_ARM}",
+    ),
     "cmu_daz": _rig(
         "Hips, Chest, Chest2, lowerneck, Neck, Head",
         "{L}Hip, {L}Knee, {L}Ankle, {L}Toe, {L}Collar, {L}Shoulder, {L}Elbow, {L}Wrist",
@@ -124,7 +128,8 @@ RIGS: dict[str, Rig] = {
     ),
     "unreal": _rig(
         "pelvis, spine_01, spine_02, spine_03, neck_01, head",
-        "thigh_{l}, calf_{l}, foot_{l}, ball_{l}, clavicle_{l}, upperarm_{l}, lowerarm_{l}, hand_{l}",
+        "thigh_{l}, calf_{l}, foot_{l}, ball_{l}, "
+        "clavicle_{l}, upperarm_{l}, lowerarm_{l}, hand_{l}",
     ),
 }
 """Rigs in the order in which they are tried: the first that has every joint is taken."""

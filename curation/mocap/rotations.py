@@ -111,14 +111,21 @@ def from_euler(degrees: Array, order: str) -> Array:
 
     That is the convention of BVH channels, read from left to right.
     """
-    half = np.radians(degrees) / 2
-    q: Array | None = None
-    for column, axis in enumerate(order.upper()):
-        turn = np.zeros((*degrees.shape[:-1], 4))
-        turn[..., 0] = np.cos(half[..., column])
-        turn[..., 1 + _axis(axis)] = np.sin(half[..., column])
-        q = turn if q is None else multiply(q, turn)
-    return np.broadcast_to(IDENTITY, (*degrees.shape[:-1], 4)).copy() if q is None else q
+    half = np.radians(np.moveaxis(degrees, -1, 0)) / 2
+    cosines, sines = np.cos(half), np.sin(half)
+    shape = degrees.shape[:-1]
+    real = np.ones(shape)
+    vector = [np.zeros(shape) for _ in range(3)]
+    for c, s, name in zip(cosines, sines, order.upper(), strict=True):
+        # q times a turn about one axis needs half the products of a full multiplication
+        k = _axis(name)
+        after, last = (k + 1) % 3, (k + 2) % 3
+        real, vector[k] = real * c - vector[k] * s, vector[k] * c + real * s
+        vector[after], vector[last] = (
+            vector[after] * c + vector[last] * s,
+            vector[last] * c - vector[after] * s,
+        )
+    return np.stack([real, *vector], axis=-1)
 
 
 def to_euler(q: Array, order: str) -> Array:
