@@ -47,6 +47,11 @@ class DataFile:
         low = self.smallest.get(column)
         return low if low is not None and low == self.largest.get(column) else None
 
+    def discard(self) -> None:
+        """Delete the file if it is still staged."""
+        if self.staged is not None:
+            self.staged.unlink(missing_ok=True)
+
 
 class DataFileWriter:
     """One Parquet file, written batch by batch with a bounded amount of memory."""

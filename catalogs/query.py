@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from catalogs.catalog import Catalog
 
-__all__ = ["Result", "Session", "sql_text"]
+__all__ = ["Result", "Session", "sql_name", "sql_text"]
 
 Params = Sequence[Any] | Mapping[str, Any] | None
 
@@ -47,7 +47,8 @@ def sql_text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _quoted(name: str) -> str:
+def sql_name(name: str) -> str:
+    """A quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -131,6 +132,7 @@ class Session:
             config["threads"] = threads
         connection = duckdb.connect(config=config)
         storage = self.catalog.storage
+        connection.execute(f"set temp_directory = {sql_text(str(storage.spill_folder()))}")
         if not storage.is_local:
             from obstore.fsspec import FsspecStore
 
@@ -179,7 +181,7 @@ class Session:
 
     def _view(self, name: str, body: Any) -> None:
         if name not in self._made:
-            self.connection.execute(f"create or replace view {_quoted(name)} as {body()}")
+            self.connection.execute(f"create or replace view {sql_name(name)} as {body()}")
             self._made.add(name)
 
     def _refuse_writes(self, query: str) -> None:
@@ -280,7 +282,7 @@ def wide_clips(session: Session, words: set[str] | None) -> str:
         select += [f"s.{name} as {source_column(name)}" for name in source]
         joins.append(f"left join ({session.scan('sources')}) s on s.source_id = c.source_id")
     for number, (table, columns) in enumerate(owned.items()):
-        select += [f"o{number}.{_quoted(name)}" for name in columns]
+        select += [f"o{number}.{sql_name(name)}" for name in columns]
         joins.append(
             f"left join ({_newest_scores(session, table, columns)}) o{number} "
             f"on o{number}.clip_id = c.clip_id"
@@ -304,7 +306,7 @@ def _clips_of(session: Session, catalog: Catalog, cutting: str | None) -> str:
 
 
 def _newest_scores(session: Session, table: str, columns: list[str]) -> str:
-    names = ", ".join(map(_quoted, columns))
+    names = ", ".join(map(sql_name, columns))
     files = session.catalog.files(table)
     body = session.scan(table)
     versions = {item.constant("op_version") for item in files}

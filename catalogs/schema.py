@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ __all__ = [
     "TABLES",
     "Column",
     "TableSpec",
+    "as_table",
     "spec_of",
     "view_name",
 ]
@@ -64,7 +65,8 @@ class TableSpec:
     """A table: its columns, the key that makes a row unique, and the order it is compacted in.
 
     `pruned_by` names the columns whose smallest and largest value is kept for each file, so that
-    queries skip whole files.
+    queries skip whole files. Compaction never puts rows that differ in the columns `apart` into one
+    file, so that a query for one cutting or the newest version reads whole files and no others.
     """
 
     name: str
@@ -72,6 +74,7 @@ class TableSpec:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     pruned_by: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -126,7 +129,7 @@ class TableSpec:
             if column.name in taken:
                 raise SchemaError(f"{name!r} declares column {column.name!r} twice")
             taken.add(column.name)
-        return TableSpec(name, self.meaning, self.columns + declared, self.key, self.pruned_by)
+        return replace(self, name=name, columns=self.columns + declared)
 
 
 def _clip_time() -> tuple[Column, ...]:
@@ -246,6 +249,7 @@ _TABLES = (
         ),
         key=("clip_id", "cutting"),
         pruned_by=("clip_id", "cutting", "created"),
+        apart=("cutting",),
     ),
     TableSpec(
         "cuttings",
@@ -379,6 +383,7 @@ FAMILIES: dict[str, TableSpec] = {
         ),
         key=("source_id", "chunk", "set_version"),
         pruned_by=("set_version",),
+        apart=("set_version",),
     ),
     "scores": TableSpec(
         "scores",
@@ -386,6 +391,7 @@ FAMILIES: dict[str, TableSpec] = {
         (CLIP_ID, Column("op_version", INT, "version of the operator"), CREATED, RUN_ID),
         key=("clip_id", "op_version"),
         pruned_by=("clip_id", "op_version"),
+        apart=("op_version",),
     ),
     "embeddings": TableSpec(
         "embeddings",
@@ -399,6 +405,7 @@ FAMILIES: dict[str, TableSpec] = {
         ),
         key=("clip_id", "model_version"),
         pruned_by=("clip_id", "model_version"),
+        apart=("model_version",),
     ),
     "tokens": TableSpec(
         "tokens",
@@ -431,6 +438,11 @@ def spec_of(table: str, columns: Sequence[Column] = ()) -> TableSpec:
     raise NotFoundError(
         f"no table is called {table!r}", allowed=", ".join(names), hint=nearest(table, names)
     )
+
+
+def as_table(table: str, columns: Iterable[Column]) -> TableSpec:
+    """The specification of a table that has exactly these columns, in this order."""
+    return replace(spec_of(table), name=table, columns=tuple(columns))
 
 
 def view_name(table: str) -> str:

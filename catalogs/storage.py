@@ -11,8 +11,10 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,8 +24,9 @@ from typing import Any
 
 from catalogs.errors import NotFoundError, UsageError
 
-__all__ = ["SCHEMES", "Storage", "StoredFile"]
+__all__ = ["DAY_S", "SCHEMES", "Storage", "StoredFile"]
 
+DAY_S = 86_400.0
 SCHEMES = ("s3", "gs", "az")
 
 
@@ -132,12 +135,30 @@ class Storage:
         return self._staged(suffix)
 
     def _staged(self, suffix: str = "") -> Path:
-        if self.is_local:
-            folder = Path(self.root) / ".staging"
-        else:
-            folder = Path(tempfile.gettempdir()) / f"clipmill-staging-{os.getuid()}"
+        folder = self._staging_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}{suffix}"
+        return folder / f"{_private_name()}{suffix}"
+
+    def spill_folder(self) -> Path:
+        """A private local folder, not made yet, for what a query cannot hold in memory."""
+        return _local_scratch() / _private_name()
+
+    def _staging_folder(self) -> Path:
+        if self.is_local:
+            return Path(self.root) / ".staging"
+        return _local_scratch()
+
+    def sweep_staging(self) -> int:
+        """Delete what dead processes left in the staging folder; returns how many files."""
+        folders = {self._staging_folder(), _local_scratch()}
+        leftovers = [file for folder in folders for file in folder.glob("*~*~*")]
+        leftovers = [file for file in leftovers if _is_orphan(file)]
+        for file in leftovers:
+            if file.is_dir():
+                shutil.rmtree(file, ignore_errors=True)
+            else:
+                file.unlink(missing_ok=True)
+        return len(leftovers)
 
     def delete(self, path: str) -> None:
         if self.is_local:
@@ -187,3 +208,28 @@ class Storage:
         with open(Path(self.root) / f".{name}.lock", "a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def _local_scratch() -> Path:
+    return Path(tempfile.gettempdir()) / f"clipmill-{os.getuid()}"
+
+
+def _private_name() -> str:
+    """A name nobody else uses, from which `_is_orphan` reads whose it is."""
+    return f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex}"
+
+
+def _is_orphan(staged: Path) -> bool:
+    """Whether the process that staged a file is gone; on other machines, after a day."""
+    host, pid, _ = staged.name.split("~", 2)
+    if host != socket.gethostname():
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - staged.stat().st_mtime > DAY_S
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
