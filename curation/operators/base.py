@@ -55,7 +55,6 @@ class OperatorError(ClipmillError):
 class StoryFrame:
     """A stored small picture of a source."""
 
-    frame: int
     pts: int
     jpeg: bytes
 
@@ -65,7 +64,7 @@ class StoryFrame:
 
         image = cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            raise OperatorError(f"storyboard frame {self.frame} is not a picture")
+            raise OperatorError(f"the storyboard frame at pts {self.pts} is not a picture")
         return np.ascontiguousarray(image[:, :, ::-1])
 
 
