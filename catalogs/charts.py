@@ -1,0 +1,187 @@
+"""Charts for dataset cards: histograms and bars as PNG, drawn with Pillow alone.
+
+A chart is drawn at twice its nominal size, so that it stays sharp on dense screens. The same
+numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from typing import TypeAlias
+
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["Bar", "Histogram", "bar_chart", "histogram_chart", "nice_ticks", "short_number"]
+
+SCALE = 2
+WIDTH = 640
+PAPER, INK, QUIET, GRID, FILL, TRACK = (
+    "#ffffff",
+    "#1f2937",
+    "#6b7280",
+    "#e5e7eb",
+    "#3f6fb5",
+    "#eef2f7",
+)
+
+_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A labelled bar; `note` is written behind its value."""
+
+    label: str
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of equally wide bins from `low` to `high`.
+
+    `below` and `above` count the values outside, which the chart mentions instead of drawing.
+    """
+
+    low: float
+    high: float
+    counts: Sequence[int]
+    below: int = 0
+    above: int = 0
+
+
+@cache
+def _font(size: float) -> _Font:
+    return ImageFont.load_default(size * SCALE)
+
+
+class _Canvas:
+    """A white picture measured in nominal pixels."""
+
+    def __init__(self, width: int, height: int):
+        self.image = Image.new("RGB", (width * SCALE, height * SCALE), PAPER)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def text(
+        self, x: float, y: float, text: str, *, size: float = 12, ink: str = INK, anchor: str = "la"
+    ) -> None:
+        self._draw.text((x * SCALE, y * SCALE), text, fill=ink, font=_font(size), anchor=anchor)
+
+    def width_of(self, text: str, size: float = 12) -> float:
+        return float(self._draw.textlength(text, font=_font(size))) / SCALE
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, fill: str, radius: float = 0) -> None:
+        corners = [round(value * SCALE) for value in (x0, y0, x1, y1)]
+        if corners[2] <= corners[0] or corners[3] <= corners[1]:
+            return
+        corners[2] -= 1
+        corners[3] -= 1
+        self._draw.rounded_rectangle(corners, radius * SCALE, fill=fill)
+
+    def png(self) -> bytes:
+        out = BytesIO()
+        colours = self.image.quantize(64, dither=Image.Dither.NONE)
+        colours.save(out, "PNG", optimize=True)
+        return out.getvalue()
+
+
+def bar_chart(title: str, bars: Sequence[Bar], *, subtitle: str = "") -> bytes:
+    """Horizontal bars, one below the other, as a PNG."""
+    top, row, height = 58.0, 28.0, 22.0
+    canvas = _Canvas(WIDTH, int(top + row * len(bars) + 18))
+    _heading(canvas, title, subtitle)
+    values = [f"{short_number(bar.value)}  {bar.note}".rstrip() for bar in bars]
+    left = 24 + min(200.0, max((canvas.width_of(bar.label) for bar in bars), default=0)) + 12
+    right = WIDTH - 24 - max((canvas.width_of(value) for value in values), default=0) - 10
+    largest = max((bar.value for bar in bars), default=0) or 1
+    for number, (bar, value) in enumerate(zip(bars, values, strict=True)):
+        y = top + row * number
+        label = _fitted(canvas, bar.label, left - 36)
+        canvas.text(left - 12, y + height / 2, label, anchor="rm")
+        canvas.box(left, y, right, y + height, TRACK, 3)
+        length = (right - left) * bar.value / largest
+        canvas.box(left, y, left + max(length, 1.5 if bar.value else 0), y + height, FILL, 3)
+        canvas.text(right + 10, y + height / 2, value, ink=QUIET, anchor="lm")
+    return canvas.png()
+
+
+def histogram_chart(title: str, data: Histogram, *, unit: str = "", subtitle: str = "") -> bytes:
+    """A histogram with round numbers on both axes, as a PNG."""
+    height = 300
+    canvas = _Canvas(WIDTH, height)
+    outside = [f"{n:,} {side}" for n, side in ((data.below, "below"), (data.above, "above")) if n]
+    note = "; ".join(
+        filter(None, [subtitle, ", ".join(outside) and "not drawn: " + ", ".join(outside)])
+    )
+    _heading(canvas, title, note)
+    highest = max(data.counts, default=0) or 1
+    ticks = [tick for tick in nice_ticks(0, highest, 4) if tick == int(tick)]
+    ceiling = max(highest, ticks[-1])
+    left = 24 + max(canvas.width_of(short_number(tick), 11) for tick in ticks) + 10
+    right, top, bottom = WIDTH - 24.0, 66.0, height - 44.0
+    for tick in ticks:
+        y = bottom - (bottom - top) * tick / ceiling
+        canvas.box(left, y - 0.5, right, y + 0.5, GRID)
+        canvas.text(left - 10, y, short_number(tick), size=11, ink=QUIET, anchor="rm")
+    step = (right - left) / max(len(data.counts), 1)
+    for number, count in enumerate(data.counts):
+        x = left + step * number
+        tall = (bottom - top) * count / ceiling
+        canvas.box(x + 0.5, bottom - max(tall, 1 if count else 0), x + step - 0.5, bottom, FILL, 1)
+    canvas.box(left, bottom, right, bottom + 1, QUIET)
+    _horizontal_axis(canvas, data, unit, left, right, bottom)
+    return canvas.png()
+
+
+def _horizontal_axis(
+    canvas: _Canvas, data: Histogram, unit: str, left: float, right: float, bottom: float
+) -> None:
+    span = data.high - data.low or 1
+    for tick in nice_ticks(data.low, data.high, 7):
+        x = left + (right - left) * (tick - data.low) / span
+        if left - 1 <= x <= right + 1:
+            canvas.box(x - 0.5, bottom, x + 0.5, bottom + 5, QUIET)
+            canvas.text(x, bottom + 9, short_number(tick), size=11, ink=QUIET, anchor="ma")
+    if unit:
+        canvas.text((left + right) / 2, bottom + 26, unit, size=11, ink=QUIET, anchor="ma")
+
+
+def _heading(canvas: _Canvas, title: str, subtitle: str) -> None:
+    canvas.text(24, 14, _fitted(canvas, title, WIDTH - 48, 15), size=15)
+    if subtitle:
+        canvas.text(24, 35, _fitted(canvas, subtitle, WIDTH - 48, 11), size=11, ink=QUIET)
+
+
+def _fitted(canvas: _Canvas, text: str, width: float, size: float = 12) -> str:
+    if canvas.width_of(text, size) <= width:
+        return text
+    while text and canvas.width_of(text + "…", size) > width:
+        text = text[:-1]
+    return text + "…"
+
+
+def nice_ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from `low` to at least `high`, roughly `about` of them."""
+    span = (high - low) or 1.0
+    rough = span / max(about, 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, last + 1)]
+
+
+def short_number(value: float) -> str:
+    """A number in at most five characters where possible: 1,234 or 56.7k or 8.9M."""
+    size = abs(value)
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if size >= limit:
+            scaled = value / (1e3 if suffix == "k" else limit)
+            return f"{scaled:.1f}".removesuffix(".0") + suffix
+    if size >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
