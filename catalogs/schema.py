@@ -218,7 +218,6 @@ _TABLES = (
             Column("error_class", TEXT, "short class of the failure, for grouping"),
             Column("detail", TEXT, "the failure in words"),
             Column("signal", TEXT, "signal that ended the decoding child, if any"),
-            Column("attempts", TEXT, "what was tried, in order"),
             Column("host", TEXT, "machine that met the failure"),
             CREATED,
             RUN_ID,

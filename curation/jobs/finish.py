@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -18,16 +19,14 @@ from numpy.typing import NDArray
 
 from catalogs.ids import clip_id
 from catalogs.timebase import Span
-from curation import operators
 from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.settings import MillSettings
+from curation.jobs.sound import WINDOWS_PER_S
 from curation.operators import Clip, Operator, StoryFrame, checked_scores
-from curation.segment import ClipSpan, segment
+from curation.segment import ClipSpan, detect, detector_version, spans
 from curation.signals import VideoSignals
 
-__all__ = ["AUDIO_WINDOW_S", "Measured", "finish_source"]
-
-AUDIO_WINDOW_S = Fraction(1, 10)
+__all__ = ["Measured", "finish_source"]
 
 
 @dataclass(slots=True)
@@ -38,7 +37,7 @@ class Measured:
     video: VideoSignals | None = None
     motion: Mapping[str, NDArray[Any]] | None = None
     audio_db: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
-    """From the time origin of the source's clock."""
+    """From time zero of the source's clock."""
     story: Sequence[StoryFrame] = ()
 
     @property
@@ -49,43 +48,107 @@ class Measured:
 def finish_source(
     measured: Measured,
     settings: MillSettings,
-    loaded: Mapping[str, Operator],
+    operators: Mapping[str, Operator],
+    wanted: Sequence[str],
     outcome: Outcome,
-    *,
-    wanted: Sequence[str] | None = None,
 ) -> None:
     """Cut one source and score its clips, adding rows and problems to `outcome`.
 
     Args:
         measured: what is stored of the source.
-        settings: how to cut and what to score.
-        loaded: operators by name, set up.
+        settings: how to cut.
+        operators: by name, set up.
+        wanted: names of those to run.
         outcome: where rows go.
-        wanted: operators whose scores are missing; by default all of `settings`.
     """
-    started = time.perf_counter()
-    rows = _clip_rows(measured, settings, outcome)
-    outcome.seconds["cut"] = outcome.seconds.get("cut", 0.0) + time.perf_counter() - started
+    with _timed(outcome, "cut"):
+        rows = _clips(measured, settings, outcome)
     outcome.clips += len(rows)
     clips = [_clip(measured, row) for row in rows]
-    kind = measured.source["kind"]
-    for name in settings.operators if wanted is None else wanted:
-        operator = loaded[name]
-        if kind not in operator.kinds:
+    for name in wanted:
+        operator = operators[name]
+        if measured.source["kind"] not in operator.kinds:
             continue
-        started = time.perf_counter()
-        try:
-            scores = checked_scores(operator, clips)
-        except Exception as error:  # an operator's fault must not cost the others' scores
-            outcome.problems.append(
-                Problem.of(
-                    error,
-                    measured.source["uri"],
-                    stage=f"score:{name}",
-                    source_id=measured.source_id,
-                )
-            )
-            continue
-        _extend(outcome, f"scores/{name}", scores, operator.columns)
         stage = f"score:{name}"
-        outcome.seconds[stage] = outcome.seconds.get(stage, 0.0) + time.perf_counter() - started
+        with _timed(outcome, stage):
+            try:
+                scores = checked_scores(operator, clips)
+            except Exception as error:  # one operator's fault must not cost the others' scores
+                uri, source_id = measured.source["uri"], measured.source_id
+                problem = Problem.of(error, uri, stage=stage, source_id=source_id)
+                outcome.problems.append(problem)
+            else:
+                outcome.add(f"scores/{name}", scores, operator.columns)
+
+
+@contextmanager
+def _timed(outcome: Outcome, stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    outcome.seconds[stage] = outcome.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def _clips(measured: Measured, settings: MillSettings, outcome: Outcome) -> list[dict[str, Any]]:
+    """Rows of `clips`, added to the outcome together with the source's row of `cuttings`."""
+    rules = settings.segment
+    if measured.video is not None:
+        boundaries = detect(measured.video, rules)
+        found = spans(boundaries, measured.video, rules)
+        detector = f"{rules.detector}@{detector_version(rules.detector)}"
+    else:
+        raise RuntimeError(f"source {measured.source_id} has no signals to cut")
+    rows = [_clip_row(measured, span, settings.cutting, detector) for span in found]
+    outcome.add("clips", rows)
+    outcome.add(
+        "cuttings",
+        [
+            {
+                "source_id": measured.source_id,
+                "cutting": settings.cutting,
+                "detector": detector,
+                "settings": json.dumps(asdict(rules), sort_keys=True),
+                "boundaries": len(boundaries),
+                "clips": len(rows),
+            }
+        ],
+    )
+    return rows
+
+
+def _clip_row(measured: Measured, span: ClipSpan, cutting: str, detector: str) -> dict[str, Any]:
+    source = measured.source
+    tick = Fraction(source["time_base_num"], source["time_base_den"])
+    exact = Span(span.start_pts, span.end_pts, tick)
+    frames = span.end_frame - span.start_frame
+    return {
+        "clip_id": clip_id(measured.source_id, exact),
+        "cutting": cutting,
+        "source_id": measured.source_id,
+        "kind": source["kind"],
+        "start_pts": span.start_pts,
+        "end_pts": span.end_pts,
+        "time_base_num": tick.numerator,
+        "time_base_den": tick.denominator,
+        "start_frame": span.start_frame,
+        "end_frame": span.end_frame,
+        "start_s": float(exact.start),
+        "end_s": float(exact.end),
+        "duration_s": float(exact.duration),
+        "frames": frames,
+        "fps": float(frames / exact.duration),
+        "starts_with": span.starts_with,
+        "ends_with": span.ends_with,
+        "detector": detector,
+    }
+
+
+def _clip(measured: Measured, row: Mapping[str, Any]) -> Clip:
+    first, last = round(row["start_s"] * WINDOWS_PER_S), round(row["end_s"] * WINDOWS_PER_S)
+    return Clip(
+        row,
+        measured.source,
+        measured.video,
+        measured.motion,
+        [item for item in measured.story if row["start_pts"] <= item.pts < row["end_pts"]],
+        measured.audio_db[max(0, first) : max(last, first + 1, 0)],
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,6 @@ class Problem:
     source_id: str | None = None
     bytes: int | None = None
     signal: str | None = None
-    attempts: tuple[str, ...] = ()
     host: str = field(default_factory=socket.gethostname)
 
     @classmethod
@@ -45,7 +43,7 @@ class Problem:
         if isinstance(error, MediaError):
             return cls(
                 uri, error.stage or stage, error.error_class, error.detail, source_id, size,
-                error.signal, tuple(error.attempts),
+                error.signal,
             )  # fmt: skip
         detail = str(error) or type(error).__name__
         name = type(error).__name__
@@ -64,7 +62,6 @@ class Problem:
             "error_class": self.error_class,
             "detail": self.detail,
             "signal": self.signal,
-            "attempts": json.dumps(list(self.attempts)) if self.attempts else None,
             "host": self.host,
         }
 
@@ -106,5 +103,11 @@ class Outcome:
     def add(
         self, name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column] = ()
     ) -> None:
-        if rows:
-            self.rows[name] = Rows.of(name, rows, columns)
+        """More rows for a table."""
+        if not rows:
+            return
+        more = Rows.of(name, rows, columns)
+        if (have := self.rows.get(name)) is not None:
+            tables = [have.table, more.table]
+            more.table = pa.concat_tables(tables, promote_options="default")
+        self.rows[name] = more

@@ -87,24 +87,23 @@ class Plan:
     """Inputs that are in quarantine already."""
 
 
-def plan_sources(
-    catalog: Catalog, found: Sequence[Identified], settings: MillSettings, *, retry: bool = False
-) -> Plan:
+def plan_sources(catalog: Catalog, found: Sequence[Identified], settings: MillSettings) -> Plan:
     """The anti-join of inputs and recipe against the catalog.
 
     Args:
         catalog: at the version that the run builds on.
         found: the inputs, hashed.
         settings: what is wanted of each.
-        retry: measure again what is in quarantine.
     """
     plan = Plan()
     with Session(catalog) as session:
-        known = dict(session.sql("select source_id, uri from sources").rows()) if (
-            "sources" in catalog.tables()
-        ) else {}
+        known = (
+            dict(session.sql("select source_id, uri from sources").rows())
+            if ("sources" in catalog.tables())
+            else {}
+        )
         measured = _measured(session)
-        quarantined = set() if retry else _quarantined(session)
+        quarantined = _quarantined(session)
     seen: dict[str, str] = {}
     for item in found:
         if item.source_id in seen:
@@ -166,9 +165,7 @@ def _measured(session: Session) -> set[str]:
 
 def signal_versions() -> dict[str, int]:
     """The present version of each signal set that makes a source complete."""
-    from curation.mocap.signals import SET_VERSION as MOTION_VERSION
-
-    return {"video": VIDEO_VERSION, "motion": MOTION_VERSION}
+    return {"video": VIDEO_VERSION}
 
 
 def _quarantined(session: Session) -> set[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from catalogs.recipe import Recipe
 from curation.mocap.take import Overrides
 from curation.segment import SegmentSettings
 
@@ -49,14 +50,32 @@ class MillSettings:
     limits: Limits = field(default_factory=Limits)
     mocap: Overrides = field(default_factory=Overrides)
 
+    @classmethod
+    def of(cls, recipe: Recipe | None) -> MillSettings:
+        """What a recipe asks for; without one, the defaults."""
+        if recipe is None:
+            return cls()
+        given: dict[str, Any] = {}
+        if recipe.segment is not None:
+            rules = recipe.segment.to_dict()
+            given["segment"] = SegmentSettings.from_mapping({**rules, **rules.pop("settings", {})})
+        if recipe.score:
+            given["operators"] = tuple(sorted(score.operator for score in recipe.score))
+        if recipe.mocap is not None:
+            stated = {name: value for name, value in asdict(recipe.mocap).items() if value}
+            given["mocap"] = Overrides.from_recipe(stated)
+        return cls(**given)
+
+    @property
+    def cutting(self) -> str:
+        """The name of the cutting that these settings make."""
+        return self.segment.cutting
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the `runs` table."""
         return {
-            "segment": self.segment.to_dict(),
+            "segment": asdict(self.segment),
             "operators": list(self.operators),
-            "storyboard": {
-                "per_s": self.storyboard.per_s,
-                "short_side": self.storyboard.short_side,
-                "quality": self.storyboard.quality,
-            },
+            "storyboard": asdict(self.storyboard),
+            "limits": asdict(self.limits),
         }

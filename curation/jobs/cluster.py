@@ -1,0 +1,155 @@
+"""The only module that talks to Ray: workers as actors, and what becomes of their work."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from catalogs.errors import ClipmillError, UsageError
+from curation.jobs.settings import MillSettings
+
+__all__ = ["Crew", "Lost"]
+
+IN_FLIGHT = 2
+"""Pieces of work a worker holds: one that it does and one that is already there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Work that came to nothing because its worker died or raised what it should not."""
+
+    error_class: str
+    detail: str
+
+
+@dataclass(slots=True)
+class _Held:
+    """A piece of work on a worker. Only the first of a worker's pieces is being done."""
+
+    worker: int
+    actor: Any
+    job: Any
+    since: float
+
+
+class Crew:
+    """Workers on a local or a joined cluster. One that dies is replaced."""
+
+    def __init__(
+        self, settings: MillSettings, catalog: str, workers: int | None, address: str | None
+    ):
+        if workers is not None and workers < 1:
+            raise UsageError(f"{workers} workers", allowed="1 or more")
+        self._settings = settings
+        self._catalog = catalog
+        self._wanted = workers
+        self._address = address
+        self._started_ray = False
+        self._workers: list[Any] = []
+        self._held: dict[Any, _Held] = {}
+        self.hosts: list[str] = []
+
+    def start(self) -> None:
+        """Start or join the cluster and its workers."""
+        import ray
+
+        if not ray.is_initialized():
+            self._init(ray)
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        self._workers = [self._worker() for _ in range(self._wanted or max(1, cpus))]
+        self.hosts = sorted(set(ray.get([worker.host.remote() for worker in self._workers])))
+
+    def _init(self, ray: Any) -> None:
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        for name, value in quiet.items():
+            os.environ.setdefault(name, value)
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self._address is None:
+            cpus = max(self._wanted or 0, os.cpu_count() or 1)
+            options |= {"num_cpus": cpus, "include_dashboard": False}
+        try:
+            ray.init(address=self._address or "local", **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ClipmillError(
+                f"cannot {'join' if self._address else 'start'} a Ray cluster: {error}",
+                hint="check --address" if self._address else "look at the Ray logs in /tmp/ray",
+            ) from error
+        self._started_ray = True
+
+    def _worker(self) -> Any:
+        import ray
+
+        from curation.jobs.work import Worker
+
+        actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
+        return actor.remote(self._settings, self._catalog)
+
+    def stop(self) -> None:
+        """Dismiss the workers; a cluster that was joined stays."""
+        import ray
+
+        for worker in self._workers:
+            ray.kill(worker)
+        self._workers = []
+        if self._started_ray:
+            ray.shutdown()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._held)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._held) < IN_FLIGHT * len(self._workers)
+
+    def submit(self, method: str, job: Any) -> None:
+        """Give work to the worker that holds least."""
+        load = [0] * len(self._workers)
+        for held in self._held.values():
+            load[held.worker] += 1
+        chosen = load.index(min(load))
+        actor = self._workers[chosen]
+        reference = getattr(actor, method).remote(job)
+        self._held[reference] = _Held(chosen, actor, job, time.monotonic())
+
+    def collect(self, timeout_s: float) -> Iterator[tuple[Any, Any]]:
+        """Finished work as (job, result), or (job, Lost) when its worker died."""
+        import ray
+
+        if not self._held:
+            return
+        ready, _ = ray.wait(
+            list(self._held), num_returns=len(self._held), timeout=0, fetch_local=False
+        )
+        if not ready:
+            ready, _ = ray.wait(list(self._held), num_returns=1, timeout=timeout_s)
+        for reference in ready:
+            held = self._held.pop(reference)
+            try:
+                result = ray.get(reference)
+            except ray.exceptions.RayActorError as error:
+                if self._workers[held.worker] is held.actor:
+                    self._workers[held.worker] = self._worker()
+                yield held.job, Lost("worker_died", str(error).splitlines()[0])
+            except ray.exceptions.RayError as error:
+                yield held.job, Lost("worker_error", str(error).strip().splitlines()[-1])
+            else:
+                self._restart_clock(held.worker)
+                yield held.job, result
+
+    def running(self) -> Iterator[tuple[object, Any, float]]:
+        """Each piece of work that is being done, and since when."""
+        seen: set[int] = set()
+        for reference, held in self._held.items():
+            if held.worker not in seen:
+                seen.add(held.worker)
+                yield reference, held.job, held.since
+
+    def _restart_clock(self, worker: int) -> None:
+        """The worker's next piece of work begins now."""
+        for held in self._held.values():
+            if held.worker == worker:
+                held.since = time.monotonic()

@@ -1,0 +1,261 @@
+"""The one decode pass over a video: probe, signals, storyboard, sound. Runs in a guarded child.
+
+Every frame is decoded once. The planes of 8-bit 4:2:0 frames, which is nearly all footage, are
+measured where the decoder left them, without a copy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.jobs.plan import Chunk
+from curation.jobs.settings import MillSettings, Storyboard
+from curation.jobs.sound import sound_levels
+from curation.media.decode import Backend, read_sequential
+from curation.media.door import open_video
+from curation.media.errors import MediaError
+from curation.media.frames import FrameConverter, rotated
+from curation.media.geometry import Geometry, geometry_of
+from curation.media.health import DecodeHealth
+from curation.media.probe import SourceProbe, probe
+from curation.media.stream import StreamDecoder
+from curation.operators import StoryFrame
+from curation.signals import VideoMeter, VideoSignals
+
+__all__ = ["MeasuredVideo", "chunks_of", "measure_video"]
+
+Plane = NDArray[np.uint8]
+Planes = tuple[Plane, Plane, Plane]
+
+_NATIVE = frozenset({"yuv420p", "yuvj420p"})
+
+
+@dataclass(slots=True)
+class MeasuredVideo:
+    """What one pass over a source, or a chunk of it, gave."""
+
+    probe: SourceProbe
+    chunk: Chunk
+    signals: VideoSignals
+    story: list[StoryFrame]
+    story_size: tuple[int, int]
+    audio_db: NDArray[np.float32]
+    health: DecodeHealth
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def chunks_of(found: SourceProbe, length_s: float) -> list[Chunk]:
+    """A long source in stretches that begin at keyframes; a short one as a single stretch."""
+    step = Fraction(length_s) / found.time_base
+    starts = [found.start_pts]
+    for pts in found.keyframe_pts:
+        if pts - starts[-1] >= step and found.end_pts - pts >= step / 2:
+            starts.append(pts)
+    ends: list[int | None] = [*starts[1:], None]
+    return [
+        Chunk(index, len(starts), start, end)
+        for index, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ]
+
+
+def measure_video(
+    path: str, settings: MillSettings, chunk: Chunk | None, backend: Backend
+) -> MeasuredVideo | list[Chunk]:
+    """Measure a source, or say in which chunks it should be measured."""
+    cv2.setNumThreads(1)
+    clock = [time.perf_counter()]
+    found = probe(path)
+    clock.append(time.perf_counter())
+    if chunk is None:
+        chunks = chunks_of(found, settings.limits.chunk_s)
+        if len(chunks) > 1:
+            return chunks
+        chunk = chunks[0]
+    measured = _measure(path, found, chunk, settings.storyboard, backend)
+    clock.append(time.perf_counter())
+    if found.audio is not None and chunk.index == 0:
+        measured.audio_db = sound_levels(path)
+    clock.append(time.perf_counter())
+    stages = ("probe", "measure", "sound")
+    measured.seconds = dict(zip(stages, np.diff(clock).tolist(), strict=True))
+    return measured
+
+
+def _measure(
+    path: str, found: SourceProbe, chunk: Chunk, storyboard: Storyboard, backend: Backend
+) -> MeasuredVideo:
+    meter = VideoMeter(found.width, found.height, found.time_base)
+    story = _StoryTaker(found, storyboard)
+    before: Picture | None = None
+    lead_in = 0
+    health = DecodeHealth()
+    for picture in _pictures(path, chunk, backend, health):
+        if chunk.end_pts is not None and picture.pts >= chunk.end_pts:
+            break
+        if picture.pts < chunk.start_pts and chunk.index:
+            before = picture
+            continue
+        if before is not None:
+            meter.add_planes(before.pts, *before.planes())
+            story.look(before)
+            story.pictures.clear()
+            before, lead_in = None, 1
+        meter.add_planes(picture.pts, *picture.planes())
+        story.look(picture)
+        health.frames += 1
+    if not health.frames:
+        raise MediaError("decode", "undecodable", "no frame decodes", source=path)
+    is_last = chunk.index == chunk.of - 1
+    return MeasuredVideo(
+        found,
+        chunk,
+        meter.finish(skip=lead_in, end_pts=found.end_pts if is_last else chunk.end_pts),
+        story.pictures,
+        story.size,
+        np.zeros(0, np.float32),
+        health,
+    )
+
+
+class Picture(Protocol):
+    """One decoded frame, whichever backend it came from."""
+
+    pts: int
+
+    def planes(self) -> Planes:
+        """8-bit Y, U and V as displayed (before the sample aspect is applied)."""
+
+    def small_rgb(self, short_side: int) -> Plane:
+        """(height, width, 3) as displayed, for the storyboard."""
+
+
+def _pictures(path: str, chunk: Chunk, backend: Backend, health: DecodeHealth) -> Iterator[Picture]:
+    if backend == "av":
+        yield from _av_pictures(path, chunk, health)
+        return
+    reader = read_sequential(path, pixel_format="yuv420p", backend=backend)
+    with reader:
+        for batch in reader:
+            health.decoded_frames += len(batch)
+            for pts, image in zip(batch.pts.tolist(), batch.images, strict=True):
+                yield _PackedPicture(pts, image)
+
+
+def _av_pictures(path: str, chunk: Chunk, health: DecodeHealth) -> Iterator[Picture]:
+    with open_video(path) as video:
+        decoder = StreamDecoder(video, skip_loop_filter="nokey")
+        if chunk.index and not decoder.seek(chunk.start_pts - 1):
+            video.container.seek(0, stream=video.stream)
+        maker: _AvPictureMaker | None = None
+        for pts, frame in decoder.frames(chunk.start_pts if chunk.index else None, chunk.end_pts):
+            maker = maker or _AvPictureMaker(geometry_of(video.stream, frame))
+            health.corrupt_frames += bool(frame.is_corrupt)
+            yield _AvPicture(pts, frame, maker)
+            _copy_counts(decoder.health, health)
+        _copy_counts(decoder.health, health)
+
+
+def _copy_counts(source: DecodeHealth, target: DecodeHealth) -> None:
+    for name in (
+        "decoded_frames", "expected_frames", "repeated_pts", "untimed_frames", "decode_errors",
+        "read_errors",
+    ):  # fmt: skip
+        setattr(target, name, getattr(source, name))
+
+
+class _AvPictureMaker:
+    """What the pictures of one stream share: geometry and scalers."""
+
+    def __init__(self, geometry: Geometry):
+        from av.video.reformatter import VideoReformatter
+
+        self.geometry = geometry
+        self._reformatter = VideoReformatter()
+        self._small: FrameConverter | None = None
+
+    def native(self, frame: Any) -> Any:
+        """The frame as 8-bit 4:2:0 of its own size."""
+        if frame.format.name in _NATIVE:
+            return frame
+        return self._reformatter.reformat(frame, format="yuv420p", threads=1)
+
+    def small(self, frame: Any, short_side: int) -> Plane:
+        if self._small is None:
+            self._small = FrameConverter(self.geometry, "rgb24", short_side, "area")
+        return self._small(frame)
+
+
+@dataclass(slots=True)
+class _AvPicture:
+    pts: int
+    frame: Any
+    maker: _AvPictureMaker
+
+    def planes(self) -> Planes:
+        turn = self.maker.geometry.rotation_deg
+        native = self.maker.native(self.frame)
+        planes = tuple(_view(plane) for plane in native.planes[:3])
+        if turn:
+            planes = tuple(np.ascontiguousarray(rotated(plane, turn)) for plane in planes)
+        return planes  # type: ignore[return-value]
+
+    def small_rgb(self, short_side: int) -> Plane:
+        return self.maker.small(self.frame, short_side)
+
+
+def _view(plane: Any) -> Plane:
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[: plane.height, : plane.width]
+
+
+@dataclass(slots=True)
+class _PackedPicture:
+    """A picture as I420, already as displayed."""
+
+    pts: int
+    image: Plane
+
+    def planes(self) -> Planes:
+        height, width = self.image.shape[0] * 2 // 3, self.image.shape[1]
+        blue, red = self.image[height:].reshape(2, height // 2, width // 2)
+        return self.image[:height], blue, red
+
+    def small_rgb(self, short_side: int) -> Plane:
+        rgb = cv2.cvtColor(self.image, cv2.COLOR_YUV2RGB_I420)
+        scale = min(1.0, short_side / min(rgb.shape[:2]))
+        size = (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale))
+        return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+
+
+class _StoryTaker:
+    """Keeps the first picture of every stretch of time."""
+
+    def __init__(self, found: SourceProbe, storyboard: Storyboard):
+        self._per_tick = Fraction(storyboard.per_s) * found.time_base
+        self._storyboard = storyboard
+        self._stretch: int | None = None
+        self.pictures: list[StoryFrame] = []
+        self.size = (0, 0)
+
+    def look(self, picture: Picture) -> None:
+        stretch = int(picture.pts * self._per_tick // 1)
+        if stretch != self._stretch:
+            self._stretch = stretch
+            self._keep(picture)
+
+    def _keep(self, picture: Picture) -> None:
+        rgb = picture.small_rgb(self._storyboard.short_side)
+        self.size = (rgb.shape[1], rgb.shape[0])
+        options = [cv2.IMWRITE_JPEG_QUALITY, self._storyboard.quality]
+        done, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), options)
+        if not done:
+            raise MediaError("decode", "error", f"cannot write a {self.size} picture as JPEG")
+        self.pictures.append(StoryFrame(picture.pts, jpeg.tobytes()))

@@ -1,0 +1,408 @@
+"""`curate` and `recut` on Ray: plan, hand out work, commit what comes back.
+
+The driver keeps a few pieces of work in flight on each worker, commits results as they arrive and
+survives the death of workers; workers survive the death of their decoding children. Whatever is
+interrupted, the next run starts from the last commit.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import signal
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+
+from catalogs.catalog import Catalog
+from catalogs.recipe import Recipe
+from curation.jobs.cluster import Crew, Lost
+from curation.jobs.commit import Committer
+from curation.jobs.outcome import Outcome, Problem
+from curation.jobs.plan import FinishJob, Identified, MeasureJob, Plan, finish_jobs, plan_sources
+from curation.jobs.progress import Progress, Tally, Watchdog, duration_text
+from curation.jobs.scan import Input, find_inputs
+from curation.jobs.settings import MillSettings
+
+__all__ = ["Report", "curate", "recut"]
+
+IDENTIFY_BATCH = 64
+MAX_ATTEMPTS = 3
+WATCHDOG_SHARE = 0.5
+"""A piece of work is named when it has used this share of its wall-clock limit."""
+
+Job = MeasureJob | FinishJob
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did."""
+
+    run_id: str
+    status: str
+    inputs: int = 0
+    measured: int = 0
+    finished: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    still_quarantined: int = 0
+    clips: int = 0
+    frames: int = 0
+    media_s: float = 0.0
+    bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Worker seconds by stage."""
+    wall_s: float = 0.0
+    catalog_version: int = 0
+    hosts: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def lines(self) -> Iterator[str]:
+        """The closing summary."""
+        speed = self.media_s / self.wall_s if self.wall_s else 0.0
+        yield f"{self.inputs} files: {self.measured} measured, {self.unchanged} unchanged"
+        for count, text in (
+            (self.moved, "found at a new address"),
+            (self.duplicates, "with the same bytes as another file"),
+            (self.quarantined, "quarantined (clipmill quarantine shows why)"),
+            (self.still_quarantined, "in quarantine already (--retry tries them again)"),
+        ):
+            if count:
+                yield f"{count} {text}"
+        yield (
+            f"{self.media_s / 3600:.3f} h of media, {self.frames} frames, {self.clips} clips in "
+            f"{duration_text(self.wall_s)} ({speed:.1f} h/h)"
+        )
+        if self.status != "done":
+            yield f"the run was {self.status}; run it again to go on from here"
+
+
+def curate(
+    paths: Sequence[str | Path],
+    catalog: str | Path | Catalog,
+    *,
+    settings: MillSettings | None = None,
+    recipe: Recipe | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    collection: str | None = None,
+    license: str | None = None,  # noqa: A002 - the word users know
+    retry: bool = False,
+    progress: TextIO | None = sys.stderr,
+) -> Report:
+    """Bring files into a catalog: measure what is new, cut and score what is missing.
+
+    Args:
+        paths: see `curation.jobs.scan.find_inputs`.
+        catalog: created when it does not exist.
+        settings: how to cut and what to score; by default what `recipe` says.
+        recipe: recorded with the run.
+        workers: processes; by default one for each CPU of the cluster.
+        address: of a running Ray cluster; by default a local one is started.
+        collection: name for inputs that bring none.
+        license: licence of inputs that bring none.
+        retry: try again what is in quarantine.
+        progress: where progress is shown, None for silence.
+    """
+    inputs = find_inputs(paths, collection=collection, license=license)
+    cat = catalog if isinstance(catalog, Catalog) else Catalog.create(catalog, exist_ok=True)
+    chosen = settings or MillSettings.of(recipe)
+    arguments = {"paths": [str(path) for path in paths], "workers": workers, "retry": retry}
+    with _Run("curate", cat, chosen, recipe, arguments, workers, address, progress) as run:
+        run.identify(inputs)
+        run.execute(run.plan(retry=retry))
+    return run.report
+
+
+def recut(
+    catalog: str | Path | Catalog,
+    *,
+    settings: MillSettings | None = None,
+    recipe: Recipe | None = None,
+    workers: int | None = None,
+    address: str | None = None,
+    progress: TextIO | None = sys.stderr,
+) -> Report:
+    """Cut (and score) everything again from stored signals; no video is opened.
+
+    The new cutting lies beside the old ones. Spans that come out as before are the same clips:
+    their scores, captions and tokens stay.
+    """
+    cat = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog)
+    chosen = settings or MillSettings.of(recipe)
+    with _Run("recut", cat, chosen, recipe, {}, workers, address, progress) as run:
+        run.execute(Plan(finish=finish_jobs(cat, chosen)))
+    return run.report
+
+
+class _Run:
+    """One run: its workers, its tally, its commits and its row in `runs`."""
+
+    def __init__(
+        self,
+        verb: str,
+        catalog: Catalog,
+        settings: MillSettings,
+        recipe: Recipe | None,
+        arguments: dict[str, Any],
+        workers: int | None,
+        address: str | None,
+        stream: TextIO | None,
+    ):
+        self.catalog = catalog.refresh()
+        self.settings = settings
+        self.report = Report(run_id=uuid.uuid4().hex, status="failed")
+        self._verb = verb
+        self._recipe = recipe
+        self._arguments = arguments
+        self._began = datetime.now(UTC)
+        self._base = catalog.version
+        self._tally = Tally()
+        self._progress = Progress(self._tally, verb, stream)
+        self._committer = Committer(catalog, self.report.run_id)
+        self._watchdog = Watchdog(settings.limits.wall_s * WATCHDOG_SHARE, self._progress.note)
+        self._crew = Crew(settings, catalog.storage.root, workers, address)
+        self._found: list[Identified] = []
+        self._chunks_left: dict[str, int] = {}
+
+    def __enter__(self) -> _Run:
+        self._crew.start()
+        self._tally.started = time.monotonic()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if kind is None:
+            self.report.status = "done"
+        elif issubclass(kind, KeyboardInterrupt):
+            self.report.status = "interrupted"
+        with _uninterrupted():
+            self._committer.flush()
+            self._close()
+            self._crew.stop()
+        return kind is not None and issubclass(kind, KeyboardInterrupt)
+
+    # -- stages ----------------------------------------------------------------------------
+
+    def identify(self, inputs: list[Input]) -> None:
+        """Hash every input on the workers; what cannot be read is quarantined."""
+        self.report.inputs = len(inputs)
+        batches = [inputs[at : at + IDENTIFY_BATCH] for at in range(0, len(inputs), IDENTIFY_BATCH)]
+
+        def arrived(result: tuple[list[Identified], list[Problem]], _: object) -> list[Any]:
+            self._found += result[0]
+            self._take(Outcome(problems=result[1]))
+            return []
+
+        self._drive(deque(batches), "identify", arrived, lambda b: f"hashing {b[0].uri} and on")
+        self._found.sort(key=lambda item: item.input.uri)
+
+    def plan(self, *, retry: bool) -> Plan:
+        """What is missing, with the files that moved noted at once."""
+        self._committer.flush()
+        self._forget_outdated(retry)
+        plan = plan_sources(self.catalog, self._found, self.settings)
+        self._base = self.catalog.version
+        self.report.unchanged = plan.complete
+        self.report.duplicates = len(plan.duplicates)
+        self.report.still_quarantined = plan.given_up
+        self.report.moved = len(plan.moved)
+        if plan.moved:
+            self._move(plan.moved)
+        return plan
+
+    def _forget_outdated(self, retry: bool) -> None:
+        """Take out of quarantine what can be read by now, was replaced, or is to be retried."""
+        if "quarantine" not in self.catalog.tables():
+            return
+        here = {item.input.uri: item.source_id for item in self._found}
+        rows = self.catalog.sql("select uri, stage, source_id from quarantine").rows()
+        outdated = [
+            (uri, stage)
+            for uri, stage, source in rows
+            if uri in here and (retry or source != here[uri])
+        ]
+        if outdated:
+            keys = pa.table(dict(zip(("uri", "stage"), zip(*outdated, strict=True), strict=True)))
+            with self.catalog.transaction("try again what was quarantined") as txn:
+                txn.delete("quarantine", keys)
+
+    def execute(self, plan: Plan) -> None:
+        """Measure and finish, until nothing is left."""
+        self._tally.total = len(plan.measure) + sum(len(job.source_ids) for job in plan.finish)
+        self._tally.total_bytes = sum(job.identified.bytes for job in plan.measure)
+        largest_first = sorted(plan.measure, key=lambda job: -job.identified.bytes)
+        self._drive(
+            deque([*largest_first, *plan.finish]), "work", self._arrived, lambda job: job.label
+        )
+        self._committer.flush()
+        self._progress.close()
+
+    def _arrived(self, result: Outcome | list[MeasureJob], job: Job) -> list[Job]:
+        """Take a result; returns work that follows from it."""
+        if isinstance(result, list):
+            self._chunks_left[result[0].identified.source_id] = len(result)
+            return list(result)
+        self._take(result)
+        if isinstance(job, FinishJob):
+            self.report.finished += len(job.source_ids)
+            self._tally.sources += len(job.source_ids)
+            return []
+        self._tally.bytes += job.identified.bytes // (job.chunk.of if job.chunk else 1)
+        if job.chunk is None:
+            self._tally.sources += 1
+            self.report.measured += not result.problems
+            return []
+        return self._chunk_done(job, result)
+
+    def _chunk_done(self, job: MeasureJob, result: Outcome) -> list[Job]:
+        source = job.identified.source_id
+        if result.problems:
+            self._chunks_left[source] = -1
+            self._tally.sources += 1
+        if self._chunks_left[source] <= 0:
+            return []
+        self._chunks_left[source] -= 1
+        if self._chunks_left[source]:
+            return []
+        self._committer.flush()
+        self._tally.sources += 1
+        self.report.measured += 1
+        return list(finish_jobs(self.catalog, self.settings, [source]))
+
+    # -- work ------------------------------------------------------------------------------
+
+    def _drive(
+        self,
+        waiting: deque[Any],
+        method: str,
+        arrived: Callable[[Any, Any], list[Any]],
+        label: Callable[[Any], str],
+    ) -> None:
+        """Keep the crew busy with `waiting` until it and everything it leads to is done."""
+        while waiting or self._crew.busy:
+            while waiting and self._crew.has_room:
+                self._crew.submit(method, waiting.popleft())
+            for job, result in self._crew.collect(timeout_s=0.5):
+                if isinstance(result, Lost):
+                    waiting.extendleft(self._after_loss(job, result, label(job)))
+                else:
+                    waiting.extendleft(reversed(arrived(result, job)))
+            self._watchdog.check({key: (label(j), t) for key, j, t in self._crew.running()})
+            self._committer.maybe()
+            self._progress.update()
+
+    def _after_loss(self, job: Any, lost: Lost, label: str) -> list[Any]:
+        """Work whose worker died goes back to the queue, but not for ever."""
+        if isinstance(job, list):
+            if len(job) > 1:
+                return [[item] for item in job]
+            self._take(Outcome(problems=[_lost(job[0].uri, None, lost)]))
+            return []
+        if job.attempt + 1 < MAX_ATTEMPTS:
+            return [replace(job, attempt=job.attempt + 1)]
+        self._progress.note(f"given up after {MAX_ATTEMPTS} attempts: {label}")
+        if isinstance(job, FinishJob):
+            if len(job.source_ids) > 1:
+                return [FinishJob((source,), job.wanted) for source in job.source_ids]
+            self._take(Outcome(problems=[_lost(job.source_ids[0], job.source_ids[0], lost)]))
+            return []
+        item = job.identified
+        self._take(Outcome(problems=[_lost(item.input.uri, item.source_id, lost)]))
+        self._tally.sources += 1
+        return []
+
+    def _take(self, outcome: Outcome) -> None:
+        self._committer.add(outcome)
+        self.report.quarantined += len(outcome.problems)
+        self.report.clips += outcome.clips
+        self.report.frames += outcome.frames
+        self.report.media_s += outcome.media_s
+        self.report.bytes += outcome.bytes
+        for stage, seconds in outcome.seconds.items():
+            self.report.seconds[stage] = self.report.seconds.get(stage, 0.0) + seconds
+        self._tally.quarantined = self.report.quarantined
+        self._tally.clips = self.report.clips
+        self._tally.media_s = self.report.media_s
+        self._tally.frames = self.report.frames
+
+    def _move(self, moved: dict[str, str]) -> None:
+        """Give sources that were found elsewhere their new address."""
+        names = ", ".join("?" * len(moved))
+        rows = self.catalog.sql(
+            f"select * from sources where source_id in ({names})", list(moved)
+        ).dicts()
+        for row in rows:
+            row["uri"] = moved[row["source_id"]]
+        self.catalog.upsert("sources", rows)
+
+    def _close(self) -> None:
+        """The run's row, written whatever happened."""
+        self.report.wall_s = self._tally.elapsed()
+        self.report.hosts = self._crew.hosts
+        row = {
+            "run_id": self.report.run_id,
+            "verb": self._verb,
+            "status": self.report.status,
+            "started": self._began,
+            "finished": datetime.now(UTC),
+            "catalog_version": self._base,
+            "recipe": self._recipe.text if self._recipe else None,
+            "recipe_hash": self._recipe.hash if self._recipe else None,
+            "settings": json.dumps(
+                self._arguments | self.settings.to_dict(), sort_keys=True, default=str
+            ),
+            "versions": json.dumps(_versions(), sort_keys=True),
+            "hosts": json.dumps(self.report.hosts),
+            "counts": json.dumps(_counts(self.report), sort_keys=True),
+            "timings": json.dumps(self.report.seconds, sort_keys=True),
+        }
+        self.catalog.append("runs", [row])
+        self.report.catalog_version = self.catalog.version
+
+
+def _lost(uri: str, source: str | None, lost: Lost) -> Problem:
+    return Problem(uri, "worker", lost.error_class, lost.detail, source)
+
+
+def _counts(report: Report) -> dict[str, Any]:
+    skipped = {"run_id", "status", "seconds", "hosts", "catalog_version"}
+    return {name: value for name, value in report.to_dict().items() if name not in skipped}
+
+
+def _versions() -> dict[str, str]:
+    packages = ("clipmill", "av", "decord", "numpy", "opencv-python-headless", "pyarrow", "ray")
+    found = {"python": platform.python_version()}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Finish committing even when the user is impatient with Ctrl-C."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread: no Ctrl-C arrives here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

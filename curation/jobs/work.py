@@ -1,0 +1,180 @@
+"""What a worker does. Knows nothing of Ray: the same class runs in a test, alone.
+
+Decoding happens in a child process of the worker that is limited in time and memory; whatever
+happens to the child, the worker lives and can say what it was.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from catalogs.catalog import Catalog
+from catalogs.ids import file_sha256, source_id
+from catalogs.query import Session
+from catalogs.storage import Storage
+from curation import operators
+from curation.jobs.finish import Measured, finish_source
+from curation.jobs.measure import MeasuredVideo, measure_video
+from curation.jobs.outcome import Outcome, Problem
+from curation.jobs.plan import Chunk, FinishJob, Identified, MeasureJob
+from curation.jobs.rows import (
+    SOUND_COLUMNS,
+    VIDEO_COLUMNS,
+    load_measured,
+    signal_row,
+    sound_row,
+    source_row,
+    story_rows,
+)
+from curation.jobs.scan import Input
+from curation.jobs.settings import MillSettings
+from curation.media.errors import MediaError
+from curation.media.guard import GuardedWorker
+from curation.media.retry import retry_other_backend
+from curation.operators import Operator
+
+__all__ = ["Worker"]
+
+T = TypeVar("T")
+
+
+class Worker:
+    """Identifies, measures and finishes sources. `catalog` is where stored signals are read."""
+
+    def __init__(self, settings: MillSettings, catalog: str):
+        self._settings = settings
+        self._catalog = catalog
+
+    def host(self) -> str:
+        return socket.gethostname()
+
+    @cached_property
+    def _operators(self) -> Mapping[str, Operator]:
+        return {name: operators.create(name) for name in self._settings.operators}
+
+    @cached_property
+    def _guard(self) -> GuardedWorker:
+        return GuardedWorker(memory_mb=self._settings.limits.memory_mb)
+
+    # -- identify --------------------------------------------------------------------------
+
+    def identify(self, inputs: Sequence[Input]) -> tuple[list[Identified], list[Problem]]:
+        """Hash files; those that cannot be read are problems."""
+        found, problems = [], []
+        for item in inputs:
+            try:
+                with _local_copy(item) as path:
+                    sha = file_sha256(path)
+                    size = os.path.getsize(path)
+            except Exception as error:  # whatever a file or a store does, the others go on
+                problems.append(Problem.of(error, item.uri, stage="read"))
+                continue
+            found.append(Identified(item, sha, source_id(sha), size))
+        return found, problems
+
+    # -- measure ---------------------------------------------------------------------------
+
+    def work(self, job: MeasureJob | FinishJob) -> Outcome | list[MeasureJob]:
+        """Do a piece of work; a long source comes back as the chunks to measure instead."""
+        if isinstance(job, FinishJob):
+            return self._finish(job)
+        item = job.identified
+        began = time.perf_counter()
+        try:
+            with _local_copy(item.input) as path:
+                outcome = self._measure(job, str(path))
+        except Exception as error:  # the file's fault or ours: it is quarantined with the reason
+            problem = Problem.of(
+                error, item.input.uri, stage="measure", source_id=item.source_id, size=item.bytes
+            )
+            outcome = Outcome((item.source_id,), problems=[problem])
+        if isinstance(outcome, Outcome):
+            outcome.bytes = item.bytes if job.chunk is None or not job.chunk.index else 0
+            outcome.seconds["worker"] = time.perf_counter() - began
+        return outcome
+
+    def _measure(self, job: MeasureJob, path: str) -> Outcome | list[MeasureJob]:
+        found = self._decoded(job, path)
+        if isinstance(found, list):
+            return [MeasureJob(job.identified, chunk) for chunk in found]
+        return self._video_outcome(job, found)
+
+    def _decoded(self, job: MeasureJob, path: str) -> MeasuredVideo | list[Chunk]:
+        """Measured in the guarded child: by the default backend, then once by the other."""
+        found, _ = retry_other_backend(
+            lambda backend: self._guarded(measure_video, path, self._settings, job.chunk, backend)
+        )
+        return found
+
+    def _guarded(self, function: Callable[..., T], *arguments: Any) -> T:
+        """A child that somebody killed says nothing about the file: it gets a second one."""
+        wall_s = self._settings.limits.wall_s
+        try:
+            return self._guard.call(function, *arguments, wall_s=wall_s)
+        except MediaError as error:
+            if error.signal != "SIGKILL":
+                raise
+            return self._guard.call(function, *arguments, wall_s=wall_s)
+
+    def _video_outcome(self, job: MeasureJob, found: MeasuredVideo) -> Outcome:
+        item, chunk = job.identified, found.chunk
+        outcome = Outcome(
+            (item.source_id,),
+            frames=found.health.decoded_frames,
+            media_s=float(len(found.signals) / found.probe.fps),
+            seconds=dict(found.seconds),
+        )
+        source = source_row(item, found)
+        outcome.add("signals/video", [signal_row(item.source_id, found)], VIDEO_COLUMNS)
+        outcome.add("storyboards", story_rows(item.source_id, found))
+        if not chunk.index:
+            outcome.add("sources", [source])
+            if len(found.audio_db):
+                sound = sound_row(item.source_id, found.audio_db)
+                outcome.add("signals/sound", [sound], SOUND_COLUMNS)
+        if chunk.of == 1:
+            measured = Measured(source, found.signals, None, found.audio_db, found.story)
+            wanted = self._settings.operators
+            finish_source(measured, self._settings, self._operators, wanted, outcome)
+        return outcome
+
+    # -- finish ----------------------------------------------------------------------------
+
+    def _finish(self, job: FinishJob) -> Outcome:
+        """Cut and score sources from what is stored; each on its own, so that one cannot fail all."""
+        outcome = Outcome(job.source_ids)
+        with Session(Catalog.open(self._catalog)) as session:
+            for measured in load_measured(session, job.source_ids):
+                try:
+                    finish_source(measured, self._settings, self._operators, job.wanted, outcome)
+                except Exception as error:  # see above
+                    outcome.problems.append(
+                        Problem.of(
+                            error,
+                            measured.source["uri"],
+                            stage="cut",
+                            source_id=measured.source_id,
+                        )
+                    )
+        return outcome
+
+
+@contextmanager
+def _local_copy(item: Input) -> Iterator[Path]:
+    """The input as a local file; one from an object store is fetched for as long as it is needed."""
+    if not item.is_remote:
+        yield Path(item.uri)
+        return
+    prefix, _, name = item.uri.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="clipmill-") as folder:
+        path = Path(folder) / name
+        Storage(prefix).fetch(name, path)
+        yield path
