@@ -2,17 +2,19 @@
 
 Over a window centred on a frame, let A be its first picture and B its last. In a dissolve every
 picture between them is close to A + share * (B - A), with a share that grows steadily from 0 to 1,
-and A and B are different pictures. Motion fails the first test: the middle of a pan is no mix of
-its ends. A change of light fails the last one: A and B are the same picture, brighter or darker.
-A fade is a dissolve from or to a flat picture; between two flat pictures there is nothing to cut.
-Windows of several lengths are tried.
+and A and B are different pictures. Motion fails the first test, for the middle of a pan is no mix
+of its ends, and the last, for A moved along with the camera gives B. A change of light fails it
+too: A and B are the same picture, brighter or darker. A fade is a dissolve from or to a flat
+picture; between two flat pictures there is nothing to cut. Windows of several lengths are tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import exp
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,8 @@ from curation.signals import VideoSignals
 
 __all__ = ["find_gradual"]
 
-_HALF_WINDOWS_S = (0.16, 0.24, 0.36, 0.56, 0.84)
+_LEAST_HALF = 4
+_HALF_WINDOWS_S = (0.08, 0.16, 0.24, 0.36, 0.56, 0.84)
 _MIDDLES = 5
 _LEAST_CHANGE = 12.0
 """Root mean square luma between the ends."""
@@ -34,9 +37,10 @@ _LARGEST_STEP = 0.45
 """Between two of the probed pictures: a hard cut is one step."""
 _DIFFERENT = 0.6
 """Likeness of the ends above which they are one picture under another light."""
-_SAME_LOOK = 0.35
-"""Distance, in units of the change, below which a picture has come back."""
+_CAME_BY_TRAVEL = 0.75
+"""Likeness of the last picture with the first one moved along with the camera."""
 _FLASH_S = 0.3
+_GAP = 3
 _BLOCK = 8192
 
 
@@ -47,25 +51,39 @@ class _Window:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    start: int
+    end: int
+    kind: BoundaryKind | None
+    """None between two flat pictures."""
+
+
 def find_gradual(signals: VideoSignals, cuts: NDArray[np.intp]) -> list[Boundary]:
     """Dissolves and fades of a video, in order; none reaches across one of `cuts`."""
     looks = Looks(signals)
     rate = frame_rate(signals)
-    halves = sorted({max(3, round(half_s * rate)) for half_s in _HALF_WINDOWS_S})
+    halves = sorted({max(_LEAST_HALF, round(half_s * rate)) for half_s in _HALF_WINDOWS_S})
     windows = [window for half in halves for window in _mixing_windows(looks, half, cuts)]
     taken = np.zeros(len(signals), bool)
-    found = []
+    found: list[_Change] = []
     for window in sorted(windows, key=lambda window: -window.score):
         start, end = _mixed_span(looks, window)
         if start > end or taken[start : end + 1].any():
             continue
         taken[start : end + 1] = True
         kind = _kind(looks, window)
-        if kind and not (
-            kind != "dissolve" and _is_flash(looks, start, end, round(_FLASH_S * rate))
-        ):
-            found.append(Boundary(start, end, kind, int(signals.pts[start])))
-    return _joined(sorted(found))
+        if kind == "dissolve":
+            refused = _is_travel(signals, window)
+        else:
+            refused = _is_flash(looks, start, end, round(_FLASH_S * rate))
+        if not refused:
+            found.append(_Change(start, end, kind))
+    return [
+        Boundary(change.start, change.end, change.kind, int(signals.pts[change.start]))
+        for change in _joined(found)
+        if change.kind
+    ]
 
 
 def _mixing_windows(looks: Looks, half: int, cuts: NDArray[np.intp]) -> Iterator[_Window]:
@@ -151,26 +169,45 @@ def _kind(looks: Looks, window: _Window) -> BoundaryKind | None:
     return "fade_out" if closes else "dissolve"
 
 
+def _is_travel(signals: VideoSignals, window: _Window) -> bool:
+    """Whether the last picture of a window is the first one, moved as the camera moved."""
+    first, last = window.center - window.half, window.center + window.half
+    steps = slice(first + 1, last + 1)
+    total = {name: float(signals[name][steps].sum()) for name in ("pan", "tilt", "zoom", "roll")}
+    height, width = signals.thumbs.shape[1:]
+    center = ((width - 1) / 2, (height - 1) / 2)
+    warp = cv2.getRotationMatrix2D(center, -total["roll"], exp(total["zoom"] / 100))
+    warp[:, 2] -= np.array([total["pan"], total["tilt"]]) * width / 100
+    size = (width, height)
+    moved = cv2.warpAffine(signals.thumbs[first].astype(np.float32), warp, size)
+    covered = cv2.warpAffine(np.ones((height, width), np.float32), warp, size) > 0.99
+    if np.count_nonzero(covered) < covered.size / 4:
+        return False
+    reached = signals.thumbs[last][covered].astype(np.float32)
+    return float(likeness(moved[covered][None], reached[None])[0]) > _CAME_BY_TRAVEL
+
+
 def _is_flash(looks: Looks, start: int, end: int, reach: int) -> bool:
     """Whether the picture after a fade was there shortly before it, or the other way round."""
-    before, after = start - 1, min(end + 1, len(looks) - 1)
-    change = looks.distance(np.array([before]), np.array([after]))[0]
+    before = np.full(reach, start - 1)
+    after = np.full(reach, min(end + 1, len(looks) - 1))
     steps = np.arange(1, reach + 1)
-    came_back = looks.distance(np.full(reach, after), before - steps)
-    will_return = looks.distance(np.full(reach, before), after + steps)
-    inside = np.concatenate(
-        [came_back[before - steps >= 0], will_return[after + steps < len(looks)]]
-    )
-    return bool(len(inside)) and float(inside.min()) < _SAME_LOOK * float(change)
+    came_back = (before - steps >= 0) & looks.same(after, before - steps, before)
+    will_return = (after + steps < len(looks)) & looks.same(before, after + steps, after)
+    return bool((came_back | will_return).any())
 
 
-def _joined(changes: list[Boundary]) -> list[Boundary]:
-    """Neighbours of one kind as one: a long change may have been found in parts."""
-    joined: list[Boundary] = []
-    for change in changes:
+def _joined(changes: list[_Change]) -> list[_Change]:
+    """Neighbours as one, for a long change may be found in parts: of one kind, or partly flat."""
+    joined: list[_Change] = []
+    for change in sorted(changes, key=lambda change: change.start):
         last = joined[-1] if joined else None
-        if last and last.kind == change.kind and change.frame <= last.end_frame + 3:
-            joined[-1] = replace(last, end_frame=change.end_frame)
+        if (
+            last
+            and change.start <= last.end + _GAP
+            and (last.kind == change.kind or None in (last.kind, change.kind))
+        ):
+            joined[-1] = _Change(last.start, change.end, last.kind or change.kind)
         else:
             joined.append(change)
     return joined

@@ -11,6 +11,8 @@ __all__ = ["Looks", "flat", "frame_rate", "likeness"]
 
 _FLAT_STD = 6.0
 _LEAST_SCALE = 1e-3
+_SAME_LOOK = 0.4
+_SAME_LIKENESS = 0.7
 
 
 class Looks:
@@ -29,6 +31,15 @@ class Looks:
     def distance(self, one: NDArray[np.intp], two: NDArray[np.intp]) -> NDArray[np.float32]:
         """Root mean square difference of luma between pairs of frames."""
         return np.sqrt(np.mean((self.at(one) - self.at(two)) ** 2, axis=1))
+
+    def same(
+        self, one: NDArray[np.intp], two: NDArray[np.intp], other: NDArray[np.intp]
+    ) -> NDArray[np.bool_]:
+        """Whether `two` shows what `one` shows, when `other` shows something else."""
+        first, second = self.at(one), self.at(two)
+        near = self.distance(one, two) < _SAME_LOOK * self.distance(one, other)
+        alike = likeness(first, second) > _SAME_LIKENESS
+        return near & (alike | (flat(first) & flat(second)))
 
 
 def flat(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:

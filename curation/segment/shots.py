@@ -24,7 +24,6 @@ _NEIGHBOURS = 3
 _LEAST_CHANGE = 5.0
 _LEAST_SHARE = 1 / 3
 _SAME_PICTURE = 0.9
-_SAME_LOOK = 0.4
 _FLASH_S = 0.2
 _BLEND_FRAMES = 2
 _FREEZE_S = 0.3
@@ -46,8 +45,6 @@ def detect(
     """
     cuts = _hard_cuts(signals, threshold)
     mixes = find_gradual(signals, cuts) if gradual else []
-    for mix in mixes:
-        cuts = cuts[(cuts < mix.frame) | (cuts > mix.end_frame + 1)]
     return sorted([*cuts_at(signals, spaced(cuts, min_frames)), *mixes])
 
 
@@ -83,13 +80,13 @@ def _usual_change(change: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[
 
 def _returns_soon(looks: Looks, cuts: NDArray[np.intp], reach: int) -> NDArray[np.bool_]:
     """Whether the picture before a cut is back within `reach` frames, or was there before."""
-    change = looks.distance(cuts - 1, cuts)
-    nearest = np.full(len(cuts), np.inf, np.float32)
+    returned = np.zeros(len(cuts), bool)
     for step in range(1, reach + 1):
-        back = np.where(cuts + step < len(looks), looks.distance(cuts - 1, cuts + step), np.inf)
-        was = np.where(cuts - 1 - step >= 0, looks.distance(cuts - 1 - step, cuts), np.inf)
-        nearest = np.minimum(nearest, np.minimum(back, was))
-    return nearest < _SAME_LOOK * change
+        inside = cuts + step < len(looks)
+        returned |= inside & looks.same(cuts - 1, cuts + step, cuts)
+        inside = cuts - 1 - step >= 0
+        returned |= inside & looks.same(cuts, cuts - 1 - step, cuts - 1)
+    return returned
 
 
 def _only_light(looks: Looks, cuts: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -106,7 +103,8 @@ def _ends_dropout(signals: VideoSignals, cut: int, least: int) -> bool:
         return False
     breaks = slice(still - _NEIGHBOURS, still + 1)
     jump = still - _NEIGHBOURS + int(np.argmax(signals["unexplained"][breaks]))
-    broke = signals["unexplained"][jump] >= _LEAST_CHANGE
+    share = signals["unexplained_share"][jump]
+    broke = signals["unexplained"][jump] >= _LEAST_CHANGE and share < _LEAST_SHARE
     before = np.median(change[jump - _NEIGHBOURS : jump])
     after = np.median(change[cut + 1 : cut + 1 + _NEIGHBOURS]) if cut + 1 < len(change) else 0.0
     return bool(broke and min(before, after) >= _MOVING)

@@ -24,8 +24,6 @@ __all__ = ["ClipSpan", "Edge", "detect", "segment", "spans"]
 
 Edge = Literal["cut", "dissolve", "fade", "file end", "split"]
 
-_SAME_LOOK = 0.35
-
 
 @dataclass(frozen=True, slots=True)
 class ClipSpan:
@@ -108,8 +106,8 @@ def _sides(boundary: Boundary, trim_mixed: bool) -> tuple[int, int]:
 def _stitched(shots: list[_Shot], signals: VideoSignals, most_s: float) -> list[_Shot]:
     """Shots whose picture is back after something short, joined over it.
 
-    The picture is back when the first frame after the interruption is much nearer to the last one
-    before it than the interruption is.
+    The last frame before and the first after the interruption are compared, and the interruption's
+    middle is what they must differ from.
     """
     looks = Looks(signals)
     joined: list[_Shot] = []
@@ -127,10 +125,8 @@ def _continues(
     gap = signals.boundary_pts(after.start) - signals.boundary_pts(before.end)
     if gap * float(signals.time_base) > most_s:
         return False
-    ends = np.array([before.end - 1, before.end - 1])
-    middle = (between.start + between.end) // 2
-    there, away = looks.distance(ends, np.array([after.start, middle]))
-    return bool(there < _SAME_LOOK * away)
+    frames = before.end - 1, after.start, (between.start + between.end) // 2
+    return bool(looks.same(*(np.array([frame]) for frame in frames))[0])
 
 
 def _trimmed(shot: _Shot, signals: VideoSignals, trim_s: float) -> _Shot:

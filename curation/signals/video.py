@@ -33,6 +33,7 @@ from curation.signals.transnet import TransNet
 __all__ = ["VideoMeter"]
 
 _BATCH = 64
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 class VideoMeter:
@@ -187,5 +188,5 @@ def _stored(name: str, values: NDArray[Any]) -> NDArray[Any]:
     if storage == "int64":
         return values
     if storage == "float16":
-        values = values.astype(np.float16)
+        values = np.minimum(values, _LARGEST_HALF).astype(np.float16)
     return values.astype(np.float32)
