@@ -23,8 +23,8 @@ REFERENCE_WIDTH = 320
 _STROKE_STEP = 40
 _STROKE_SHARE = 20  # of 255: one sample in thirteen
 _TEXT_WINDOW = (21, 5)
-_BAR_LUMA = 32
-_BAR_SPREAD = 16
+_BAR_MEAN = 24
+_BAR_BRIGHTEST = 36
 _ROW_STEP = 16
 _LAPLACIAN_NOISE_GAIN = 6.0**0.5
 _FIRST_QUARTILE = 0.3186  # of |x| for a normal x, in standard deviations
@@ -102,8 +102,10 @@ def noise(rows: Luma) -> float:
     total = np.cumsum(counts)
     quarter = int(np.searchsorted(total, second.size / 4))
     missing = second.size / 4 - (total[quarter] - counts[quarter])
-    exact = quarter - 0.5 + missing / counts[quarter]
-    return float(max(exact, 0.0) / (_FIRST_QUARTILE * _LAPLACIAN_NOISE_GAIN))
+    # A difference of k stands for everything that rounds to it; 0 has one half of the others.
+    low, high = max(quarter - 0.5, 0.0), quarter + 0.5
+    exact = low + (high - low) * missing / counts[quarter]
+    return float(exact / (_FIRST_QUARTILE * _LAPLACIAN_NOISE_GAIN))
 
 
 def bars(luma: Luma) -> tuple[float, float, float, float]:
@@ -120,7 +122,7 @@ def bars(luma: Luma) -> tuple[float, float, float, float]:
 
 def _flat_dark(luma: Luma, axis: int) -> NDArray[np.bool_]:
     brightest = luma.max(axis=axis)
-    return (brightest < _BAR_LUMA + _BAR_SPREAD) & (luma.mean(axis=axis) < _BAR_LUMA)
+    return (brightest < _BAR_BRIGHTEST) & (luma.mean(axis=axis) < _BAR_MEAN)
 
 
 def _run(flags: NDArray[np.bool_]) -> int:

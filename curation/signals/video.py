@@ -43,6 +43,7 @@ class VideoMeter:
         width: of the source as displayed.
         height: of the source as displayed.
         time_base: seconds per tick of the pts.
+        turn_deg: clockwise turn that shows decoded planes upright, in quarter turns.
         edges: measure `edge_delta` too: half as much work again, which only content detection
             with an edge weight reads.
         network: measure `transnet_cut` too, with this network.
@@ -54,6 +55,7 @@ class VideoMeter:
         height: int,
         time_base: Fraction,
         *,
+        turn_deg: int = 0,
         edges: bool = False,
         network: TransNet | None = None,
     ):
@@ -61,6 +63,7 @@ class VideoMeter:
             raise UsageError(f"frames of {width}x{height}", allowed="at least 1x1")
         self.small_size = small_size(width, height)
         self._time_base = time_base
+        self._quarter_turns = turn_deg // 90
         self._edges = edges
         self._network = network
         self._pts: list[int] = []
@@ -73,8 +76,9 @@ class VideoMeter:
 
     def add_planes(self, pts: int, luma: Plane, blue: Plane, red: Plane) -> None:
         """Measure one decoded frame, given as 8-bit Y, U and V planes."""
-        detail = luma if self.wants_detail(pts) else None
-        self._append(pts, shrink_planes(luma, blue, red, self.small_size), detail)
+        size = self.small_size if self._quarter_turns % 2 == 0 else self.small_size[::-1]
+        small = self._upright(shrink_planes(luma, blue, red, size))
+        self._append(pts, small, self._upright(luma) if self.wants_detail(pts) else None)
 
     def update(
         self,
@@ -137,6 +141,11 @@ class VideoMeter:
             },
             thumbs=np.concatenate(self._thumbs)[skip:],
         )
+
+    def _upright(self, picture: Plane) -> Plane:
+        if not self._quarter_turns:
+            return picture
+        return np.ascontiguousarray(np.rot90(picture, k=-self._quarter_turns))
 
     def _append(self, pts: int, small: Plane, detail: Plane | None) -> None:
         if self._pts and pts <= self._pts[-1]:
