@@ -99,15 +99,16 @@ def _recorded(catalog: Catalog, clip: str, made: Selection) -> Why:
                 hint="select again, or ask a recipe instead of the selection",
             )
         clip_id = _only_one(ids, clip)
+        splits = [split for found, split in kept if found == clip_id]
         return Why(
             clip_id=clip_id,
             **_origin(session, clip_id),
             judged_by=made.name,
             selection_id=made.selection_id,
             catalog_version=made.catalog_version,
-            kept=bool(kept),
-            split=kept[0][1] if kept else None,
-            verdicts=_in_order([row[1:] for row in rows], made.recipe),
+            kept=bool(splits),
+            split=splits[0] if splits else None,
+            verdicts=_in_order([row[1:] for row in rows if row[0] == clip_id], made.recipe),
         )
 
 

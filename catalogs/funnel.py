@@ -90,7 +90,8 @@ def funnel(
     ) as judgement:
         if judgement.stages:
             judgement.materialise()
-        return count_funnel(judgement, materialised=bool(judgement.stages))
+        with judgement.blaming():
+            return count_funnel(judgement, materialised=bool(judgement.stages))
 
 
 def count_funnel(judgement: Judgement, *, materialised: bool = True) -> Funnel:

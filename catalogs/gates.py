@@ -90,6 +90,7 @@ class Grammar:
             for operator, owned in (operators or {}).items()
             for column in owned
         }
+        self._parser = duckdb.connect()
 
     def gates(self, predicates: Mapping[str, str]) -> tuple[Gate, ...]:
         """All gates of a recipe."""
@@ -101,15 +102,15 @@ class Grammar:
 
     def expression(self, text: str, what: str) -> Expression:
         """One expression. `what` is what errors call it."""
-        node = _single_node(text, what, "select {}", modifiers=0)
+        node = self._single_node(text, what, "select {}", modifiers=0)
         # Inside parentheses it must be one expression as well, or it could close them early.
-        _single_node(text, what, "select (\n{}\n)", modifiers=0)
+        self._single_node(text, what, "select (\n{}\n)", modifiers=0)
         return Expression(text, self._checked(node["select_list"], text, what))
 
     def order(self, text: str, what: str) -> Expression:
         """What may follow ORDER BY: expressions with asc, desc, nulls first or nulls last."""
-        node = _single_node(text, what, "select 1 order by {}", modifiers=1)
-        _single_node(text, what, "select (select 1 order by \n{}\n)", modifiers=0)
+        node = self._single_node(text, what, "select 1 order by {}", modifiers=1)
+        self._single_node(text, what, "select (select 1 order by \n{}\n)", modifiers=0)
         (modifier,) = node["modifiers"]
         if modifier["type"] != "ORDER_MODIFIER":
             raise _refused(text, what, "it is not an order")
@@ -149,6 +150,33 @@ class Grammar:
             hint=nearest(name, known),
         )
 
+    def _single_node(self, text: str, what: str, frame: str, *, modifiers: int) -> Any:
+        """The query that `frame` around `text` parses to, if it selects one thing from nothing."""
+        if len(text) > MAX_LENGTH:
+            raise GateError(f"{what} is {len(text)} characters long", allowed=f"up to {MAX_LENGTH}")
+        query = "select json_serialize_sql(?::varchar)"
+        (tree,) = self._parser.execute(query, [frame.format(text)]).fetchone() or ("{}",)
+        try:
+            answer = json.loads(tree)
+        except RecursionError as error:
+            raise _refused(text, what, "it is nested too deeply") from error
+        if answer["error"]:
+            raise _refused(text, what, answer["error_message"])
+        statements = answer["statements"]
+        node = statements[0]["node"]
+        empty = ("where_clause", "having", "sample", "qualify")
+        if (
+            len(statements) != 1
+            or node["type"] != "SELECT_NODE"
+            or node["from_table"]["type"] != "EMPTY"
+            or len(node["select_list"]) != 1
+            or len(node["modifiers"]) != modifiers
+            or node["group_expressions"]
+            or any(node[part] is not None for part in empty)
+        ):
+            raise _refused(text, what, "it is more than one expression")
+        return node
+
 
 def _check_function(node: Mapping[str, Any], text: str, what: str) -> None:
     name = node["function_name"].lower()
@@ -161,35 +189,6 @@ def _check_function(node: Mapping[str, Any], text: str, what: str) -> None:
         )
     if node.get("distinct") or node.get("filter") or node.get("export_state"):
         raise _refused(text, what, f"{name}() is used as an aggregate")
-
-
-def _single_node(text: str, what: str, frame: str, *, modifiers: int) -> Any:
-    """The query node that `frame` around `text` parses to, if it selects one thing from nothing."""
-    if len(text) > MAX_LENGTH:
-        raise GateError(f"{what} is {len(text)} characters long", allowed=f"up to {MAX_LENGTH}")
-    with duckdb.connect() as connection:
-        query = "select json_serialize_sql(?::varchar)"
-        row = connection.execute(query, [frame.format(text)]).fetchone()
-    try:
-        answer = json.loads(row[0])
-    except RecursionError as error:
-        raise _refused(text, what, "it is nested too deeply") from error
-    if answer["error"]:
-        raise _refused(text, what, answer["error_message"])
-    statements = answer["statements"]
-    node = statements[0]["node"]
-    empty = ("where_clause", "having", "sample", "qualify")
-    if (
-        len(statements) != 1
-        or node["type"] != "SELECT_NODE"
-        or node["from_table"]["type"] != "EMPTY"
-        or len(node["select_list"]) != 1
-        or len(node["modifiers"]) != modifiers
-        or node["group_expressions"]
-        or any(node[part] is not None for part in empty)
-    ):
-        raise _refused(text, what, "it is more than one expression")
-    return node
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -211,7 +211,8 @@ class Judgement:
 
     def materialise(self) -> None:
         """Evaluate everything once, into the tables `judged` and `survivors`."""
-        self.execute(f"create or replace temp table judged as {self.source}")
+        with self.blaming():
+            self.execute(f"create or replace temp table judged as {self.source}")
         ranked, tests = self._ranked()
         self.execute(f"create or replace temp {'table' if tests else 'view'} survivors as {ranked}")
 
@@ -347,6 +348,22 @@ class Judgement:
             return connection.sql(sql).to_arrow_table()
 
     @contextmanager
+    def blaming(self) -> Iterator[None]:
+        """When evaluation fails on some clip's values, find the gate that does."""
+        try:
+            yield
+        except QueryError:
+            for gate in self.gates:
+                try:
+                    self.row(f"select count((\n{gate.predicate}\n)) from clips")
+                except QueryError as error:
+                    raise GateError(
+                        f"gate {gate.name!r} fails on some clip: {error.problem}",
+                        hint="try_cast(x as type) gives NULL where a value does not fit",
+                    ) from error
+            raise
+
+    @contextmanager
     def _guarded(self) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = self.session.connection
         with time_limit(connection, self.limits.seconds):
@@ -355,7 +372,7 @@ class Judgement:
             except (duckdb.InterruptException, duckdb.OutOfMemoryException):
                 raise
             except duckdb.Error as error:
-                raise QueryError(f"the gates failed: {error}") from error
+                raise QueryError(str(error)) from error
 
 
 def _quoted(name: str) -> str:

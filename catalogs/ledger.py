@@ -54,23 +54,21 @@ def selections(catalog: Catalog) -> list[Selection]:
         where verb = 'select' and status = 'done' order by finished desc, run_id
     """
     with Session(catalog, cutting="-") as session:
-        rows = session.sql(query).rows()
+        runs = session.sql(query).arrow().to_pylist()
     found: dict[str, Selection] = {}
-    for name, run_id, version, finished, recipe, counts, settings in rows:
-        made = json.loads(settings)
-        found.setdefault(
-            made["selection_id"],
-            Selection(
-                name,
-                made["selection_id"],
-                run_id,
-                version,
-                made["cutting"],
-                finished,
-                recipe,
-                counts,
-            ),
+    for run in runs:
+        settings = json.loads(run["settings"])
+        made = Selection(
+            name=run["name"],
+            selection_id=settings["selection_id"],
+            run_id=run["run_id"],
+            catalog_version=run["catalog_version"],
+            cutting=settings["cutting"],
+            made=run["finished"],
+            recipe_text=run["recipe"],
+            counts=run["counts"],
         )
+        found.setdefault(made.selection_id, made)
     return list(found.values())
 
 

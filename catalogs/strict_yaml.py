@@ -49,8 +49,9 @@ def _section(loader: _Loader, node: yaml.MappingNode) -> Section:
     section = Section(loader.origin, node.start_mark.line + 1)
     for key_node, value_node in node.value:
         place = f"{loader.origin}:{key_node.start_mark.line + 1}"
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str) or key_node.tag == _MERGE_TAG:
+        merges = key_node.tag == _MERGE_TAG
+        key = key_node.value if merges else loader.construct_object(key_node, deep=True)
+        if merges or not isinstance(key, str):
             raise RecipeError(
                 f"{place}: the key {key!r} is not a plain name",
                 hint="put quotes around names such as on, off, yes, no and numbers",
