@@ -15,8 +15,7 @@ from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +26,11 @@ from curation.media.door import PathInput, open_video, shown_path
 from curation.media.errors import MediaError
 from curation.media.frames import FrameBatch, FrameConverter, Interpolation, PixelFormat, batch_of
 from curation.media.geometry import geometry_of
-from curation.media.health import DecodeHealth
 from curation.media.packets import count_gaps
+from curation.media.reader import BatchReader
 from curation.media.stream import LoopFilter, StreamDecoder
 
-__all__ = ["Backend", "SequentialReader", "read_exact", "read_sequential"]
+__all__ = ["Backend", "read_exact", "read_sequential"]
 
 Backend = Literal["av", "decord"]
 
@@ -40,12 +39,8 @@ _RESEEK_S = 3
 """Seconds between two asked frames beyond which a seek beats decoding through."""
 
 
-class SequentialReader(Iterator[FrameBatch]):
-    """Batches of one pass over a source, and the health of that pass.
-
-    Memory stays at one batch whatever the length of the source. `health` is complete once the
-    iteration has ended.
-    """
+class SequentialReader(BatchReader):
+    """Batches that PyAV decodes, from a verified start."""
 
     def __init__(
         self,
@@ -62,7 +57,7 @@ class SequentialReader(Iterator[FrameBatch]):
     ):
         if batch_frames < 1:
             raise UsageError(f"batch_frames {batch_frames} is not positive", allowed="1 or more")
-        self.health = DecodeHealth()
+        super().__init__()
         self._path = path
         self._shape = (pixel_format, short_side, interpolation)
         self._range = (start_pts, end_pts)
@@ -70,27 +65,8 @@ class SequentialReader(Iterator[FrameBatch]):
         self._motion_vectors = motion_vectors
         self._batch_frames = batch_frames
         self._delivered = array("q")
-        self._batches = self._read()
 
-    def __next__(self) -> FrameBatch:
-        return next(self._batches)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file before the end of the pass."""
-        self._batches.close()
-
-    def _read(self) -> Any:
+    def _read(self) -> Generator[FrameBatch, None, None]:
         convert: FrameConverter | None = None
         held: list[tuple[int, NDArray[np.uint8], bool, Any]] = []
         for stream, pts, frame in self._frames():
@@ -150,23 +126,23 @@ def read_sequential(
     interpolation: Interpolation = "area",
     motion_vectors: bool = False,
     batch_frames: int = _BATCH_FRAMES,
-) -> SequentialReader | DecordReader:
+) -> BatchReader:
     """Read the frames in `[start_pts, end_pts)` once, in order, in batches.
 
     Pictures come as displayed: upright, square pixels, the shorter side at most `short_side`.
     `skip_loop_filter` trades exactness for speed: "bidir" stays within a grey level, "nokey"
-    drifts by one or two between keyframes and saves a fifth of the decoding time. The decord
-    backend reads whole sources as rgb24 only.
+    drifts by one or two between keyframes and saves a fifth of the decoding time. decord knows
+    neither that, nor `interpolation`, nor `motion_vectors`, and always starts at the beginning.
     """
     if backend == "decord":
-        whole = start_pts is None and end_pts is None
-        if not whole or pixel_format != "rgb24" or motion_vectors:
-            raise UsageError(
-                "decord cannot read this way",
-                allowed="whole sources as rgb24, without motion vectors",
-                hint="use backend='av'",
-            )
-        return DecordReader(path, short_side=short_side, batch_frames=batch_frames)
+        return DecordReader(
+            path,
+            short_side=short_side,
+            pixel_format=pixel_format,
+            start_pts=start_pts,
+            end_pts=end_pts,
+            batch_frames=batch_frames,
+        )
     return SequentialReader(
         path,
         short_side=short_side,

@@ -9,19 +9,20 @@ packets; a wrong number of frames is an error; and callers run it inside the gua
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+import os
+from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation.media.door import PathInput, shown_path
 from curation.media.errors import MediaError
-from curation.media.frames import FrameBatch
+from curation.media.frames import FrameBatch, PixelFormat
 from curation.media.geometry import Geometry
-from curation.media.health import DecodeHealth
 from curation.media.packets import count_gaps
 from curation.media.probe import scan
+from curation.media.reader import BatchReader
 from curation.media.sniff import HEAD_BYTES, looks_like_playlist
 
 __all__ = ["DecordReader", "decord_installed"]
@@ -34,45 +35,43 @@ def decord_installed() -> bool:
     return importlib.util.find_spec("decord") is not None
 
 
-class DecordReader(Iterator[FrameBatch]):
-    """Batches of rgb24 frames of a whole source, decoded by decord."""
+class DecordReader(BatchReader):
+    """Batches of frames that decord decodes from the start of the source on.
 
-    def __init__(self, path: PathInput, *, short_side: int | None, batch_frames: int):
-        self.health = DecodeHealth()
+    Only what lies in `[start_pts, end_pts)` is delivered; codec motion vectors never are.
+    """
+
+    def __init__(
+        self,
+        path: PathInput,
+        *,
+        short_side: int | None,
+        pixel_format: PixelFormat,
+        start_pts: int | None,
+        end_pts: int | None,
+        batch_frames: int,
+    ):
+        super().__init__()
         self._path = path
         self._pts, self._keyframe, geometry = _fit_for_decord(path)
-        self._size = geometry.fit(short_side, even=short_side is not None)
+        self._first, self._end = _index_range(self._pts, start_pts, end_pts)
+        even = short_side is not None or pixel_format == "yuv420p"
+        self._size = geometry.fit(short_side, even)
+        self._convert = _from_rgb(pixel_format)
         self._batch_frames = batch_frames
-        self._batches = self._read()
 
-    def __next__(self) -> FrameBatch:
-        return next(self._batches)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file before the end of the pass."""
-        self._batches.close()
-
-    def _read(self) -> Any:
+    def _read(self) -> Generator[FrameBatch, None, None]:
         reader = self._opened()
-        self.health.expected_frames = len(self._pts)
-        for start in range(0, len(self._pts), self._batch_frames):
-            pts = self._pts[start : start + self._batch_frames]
-            images = np.stack([self._next_frame(reader) for _ in pts])
-            self.health.frames += len(pts)
-            self.health.decoded_frames += len(pts)
-            yield FrameBatch(pts, images, self._keyframe[start : start + self._batch_frames])
-        self.health.missing_frames = count_gaps(self._pts)
+        health = self.health
+        health.expected_frames = self._end - self._first
+        for _ in range(self._first):
+            self._next_frame(reader)
+        for start in range(self._first, self._end, self._batch_frames):
+            end = min(start + self._batch_frames, self._end)
+            images = np.stack([self._convert(self._next_frame(reader)) for _ in range(start, end)])
+            health.frames += end - start
+            yield FrameBatch(self._pts[start:end], images, self._keyframe[start:end])
+        health.missing_frames = count_gaps(self._pts[self._first : self._end])
 
     def _opened(self) -> Any:
         import decord
@@ -81,7 +80,7 @@ class DecordReader(Iterator[FrameBatch]):
         width, height = self._size
         try:
             reader = decord.VideoReader(
-                shown_path(self._path), width=width, height=height, num_threads=1
+                os.path.abspath(os.fsdecode(self._path)), width=width, height=height, num_threads=1
             )
         except (RuntimeError, AssertionError, decord.DECORDError) as error:
             raise self._error("undecodable", _last_words(error)) from error
@@ -93,16 +92,37 @@ class DecordReader(Iterator[FrameBatch]):
     def _next_frame(self, reader: Any) -> Any:
         import decord
 
+        width, height = self._size
         try:
-            return reader.next().asnumpy()
+            image = reader.next().asnumpy()
         except StopIteration as error:
-            detail = f"decord stopped after {self.health.frames} frames"
+            detail = f"decord stopped after {self.health.decoded_frames} frames"
             raise self._error("undecodable", detail) from error
         except (RuntimeError, decord.DECORDError) as error:
             raise self._error("undecodable", _last_words(error)) from error
+        if image.shape != (height, width, 3):
+            raise self._error("undecodable", f"decord made a picture of shape {image.shape}")
+        self.health.decoded_frames += 1
+        return image
 
     def _error(self, error_class: Any, detail: str) -> MediaError:
         return MediaError("decode", error_class, detail, source=shown_path(self._path))
+
+
+def _index_range(
+    pts: NDArray[np.int64], start_pts: int | None, end_pts: int | None
+) -> tuple[int, int]:
+    first = 0 if start_pts is None else int(np.searchsorted(pts, start_pts))
+    end = len(pts) if end_pts is None else int(np.searchsorted(pts, end_pts))
+    return first, max(first, end)
+
+
+def _from_rgb(pixel_format: PixelFormat) -> Callable[[NDArray[np.uint8]], Any]:
+    import cv2
+
+    codes = {"gray": cv2.COLOR_RGB2GRAY, "yuv420p": cv2.COLOR_RGB2YUV_I420}
+    code = codes.get(pixel_format)
+    return (lambda image: image) if code is None else (lambda image: cv2.cvtColor(image, code))
 
 
 def _last_words(error: Exception) -> str:

@@ -106,7 +106,7 @@ def _open_container(file: BinaryIO, demuxer: str) -> Any:
         )
     except MemoryError:
         raise
-    except (OSError, ValueError) as error:
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         words = f"{demuxer} demuxer: {decoder_words(error)}"
         raise MediaError("open", "bad_container", words) from error
 

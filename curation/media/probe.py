@@ -24,7 +24,7 @@ __all__ = ["AudioProbe", "Scan", "SourceProbe", "probe", "scan"]
 
 _STILL_CONTAINERS = frozenset(("jpeg_pipe", "png_pipe", "webp_pipe"))
 _ENCRYPTION = {"encryption_info", "encryption_init_info"}
-_HDR_TRANSFERS = {16: "smpte2084", 18: "arib-std-b67"}
+_HDR_TRANSFERS = {16: "pq", 18: "hlg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class SourceProbe:
     bit_depth: int
     has_alpha: bool
     hdr_transfer: str | None
-    """smpte2084 (PQ) or arib-std-b67 (HLG); None for standard range."""
+    """pq (SMPTE 2084) or hlg (ARIB STD-B67); None for standard range."""
     audio: AudioProbe | None
     keyframe_pts: tuple[int, ...]
     file_bytes: int
