@@ -5,25 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from curation.mocap.body import Body, angle_between, length, total
+from curation.mocap.curves import largest_seen, rate, smoothed
 from curation.mocap.layouts import HUMANML22
 from curation.mocap.retarget import bone_lengths
-from curation.mocap.signals import (
-    CONTACT_SPEED_H_S,
-    FOOT_NEAR_SHARE,
-    Body,
-    _largest,
-    _rate,
-    smoothed,
-)
 
 __all__ = ["body_signals", "knee_bend", "near_floor"]
 
 Array = npt.NDArray[np.floating]
+FOOT_NEAR_SHARE = 0.03
+"""A foot joint is near the floor within this share of body height of its own lowest point."""
+CONTACT_SPEED_H_S = 0.35
+"""A near foot slower than this (body heights per second) is planted."""
+_SIDES = ("left", "right")
 _FEET = [joint for foot in HUMANML22.feet for joint in foot]
 _TRUNK_MASS = {"pelvis": 0.142, "spine1": 0.1, "spine2": 0.1, "spine3": 0.155, "head": 0.081}
 _LIMB_MASS = {"knee": 0.1, "ankle": 0.0465, "foot": 0.0145, "elbow": 0.028, "wrist": 0.022}
 _SEGMENT_MASS = _TRUNK_MASS | {
-    f"{side}_{part}": mass for side in ("left", "right") for part, mass in _LIMB_MASS.items()
+    f"{side}_{part}": mass for side in _SIDES for part, mass in _LIMB_MASS.items()
 }
 """Share of body mass that moves with each joint (after Winter), summing to 1."""
 _KNEE_LIMIT_DEG = 20.0
@@ -38,9 +37,11 @@ def body_signals(body: Body) -> dict[str, Array]:
     signals = {
         "root_height_m": body["pelvis"][:, 1] - body.floor,
         "heading_deg": np.degrees(body.heading),
-        "turn_deg_s": np.degrees(_rate(body.heading, body.fps)),
-        "hands_speed_m_s": _largest(speed_local[:, [index("left_wrist"), index("right_wrist")]]),
-        "feet_speed_m_s": _largest(speed_local[:, [index("left_ankle"), index("right_ankle")]]),
+        "turn_deg_s": np.degrees(rate(body.heading, body.fps)),
+        "hands_speed_m_s": largest_seen(
+            speed_local[:, [index("left_wrist"), index("right_wrist")]]
+        ),
+        "feet_speed_m_s": largest_seen(speed_local[:, [index("left_ankle"), index("right_ankle")]]),
         "energy_j_kg": _energy(body),
         "stature_m": _stature(body),
         "body_gap": (~np.isfinite(body.joints).all(axis=(1, 2))).astype(float),
@@ -84,7 +85,7 @@ def _floor_signals(body: Body) -> dict[str, Array]:
 
 
 def _lowest(joints: Array) -> Array:
-    return -_largest(-joints[..., 1])
+    return -largest_seen(-joints[..., 1])
 
 
 def _energy(body: Body) -> Array:
@@ -98,12 +99,12 @@ def _energy(body: Body) -> Array:
 def _stature(body: Body) -> Array:
     lengths = bone_lengths(body.joints)
     index = HUMANML22.index
-    legs = sum(
-        lengths[:, index(f"{side}_{part}")]
-        for side in ("left", "right")
-        for part in ("knee", "ankle")
+    legs = total(
+        *(lengths[:, index(f"{side}_{part}")] for side in _SIDES for part in ("knee", "ankle"))
     )
-    spine = sum(lengths[:, index(name)] for name in ("spine1", "spine2", "spine3", "neck", "head"))
+    spine = total(
+        *(lengths[:, index(name)] for name in ("spine1", "spine2", "spine3", "neck", "head"))
+    )
     return 1.15 * (legs / 2 + spine)
 
 
@@ -114,18 +115,19 @@ def knee_bend(body: Body, side: str) -> Array:
     left = body["left_hip"] - body["right_hip"]
     axis = np.cross(thigh, shin)
     # the axis of a bent knee points to the left; across it, the sign says nothing
-    along = np.sum(axis * left, axis=-1) / (_length(axis) * _length(left))[..., 0]
-    angle = _angle(thigh, shin)
+    along = np.sum(axis * left, axis=-1) / (length(axis) * length(left))[..., 0]
+    angle = angle_between(thigh, shin)
     return np.where(along < -0.5, -angle, angle)
 
 
 def _limit_breaks(body: Body) -> Array:
-    breaks = [-knee_bend(body, side) > _KNEE_LIMIT_DEG for side in ("left", "right")]
+    breaks = [-knee_bend(body, side) > _KNEE_LIMIT_DEG for side in _SIDES]
     breaks.append(
-        _angle(body["neck"] - body["spine3"], body["head"] - body["neck"]) > _NECK_LIMIT_DEG
+        angle_between(body["neck"] - body["spine3"], body["head"] - body["neck"]) > _NECK_LIMIT_DEG
     )
     breaks.append(
-        _angle(body["spine1"] - body["pelvis"], body["neck"] - body["spine3"]) > _SPINE_LIMIT_DEG
+        angle_between(body["spine1"] - body["pelvis"], body["neck"] - body["spine3"])
+        > _SPINE_LIMIT_DEG
     )
     return np.sum(breaks, axis=0).astype(float)
 
@@ -135,8 +137,8 @@ def _mirrored(body: Body) -> Array:
     left = body["left_hip"] - body["right_hip"] + body["left_shoulder"] - body["right_shoulder"]
     spine = body["neck"] - body["pelvis"]
     facing = np.cross(left, spine)
-    toes = sum(body[f"{side}_foot"] - body[f"{side}_ankle"] for side in ("left", "right"))
-    agreement = np.sum(facing * toes, axis=-1) / (_length(facing) * _length(toes))[:, 0]
+    toes = total(*(body[f"{side}_foot"] - body[f"{side}_ankle"] for side in _SIDES))
+    agreement = np.sum(facing * toes, axis=-1) / (length(facing) * length(toes))[:, 0]
     return (agreement < -0.3).astype(float)
 
 
@@ -148,20 +150,10 @@ def _pose_change(body: Body) -> Array:
 def _rest_pose(body: Body) -> Array:
     """Straight arms held out to the sides (T or A), upright."""
     up = np.array([0.0, 1.0, 0.0])
-    out = _angle(body["neck"] - body["pelvis"], np.broadcast_to(up, body["neck"].shape)) < 15
-    for side in ("left", "right"):
+    out = angle_between(body["neck"] - body["pelvis"], np.broadcast_to(up, body["neck"].shape)) < 15
+    for side in _SIDES:
         upper = body[f"{side}_elbow"] - body[f"{side}_shoulder"]
         fore = body[f"{side}_wrist"] - body[f"{side}_elbow"]
-        from_down = _angle(upper, np.broadcast_to(-up, upper.shape))
-        out &= (_angle(upper, fore) < 25) & (from_down > 35) & (from_down < 110)
+        from_down = angle_between(upper, np.broadcast_to(-up, upper.shape))
+        out &= (angle_between(upper, fore) < 25) & (from_down > 35) & (from_down < 110)
     return out.astype(float)
-
-
-def _angle(a: Array, b: Array) -> Array:
-    """Degrees between vectors."""
-    cosine = np.sum(a * b, axis=-1) / (_length(a) * _length(b))[..., 0]
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-
-
-def _length(v: Array) -> Array:
-    return np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)

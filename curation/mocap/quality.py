@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from catalogs.errors import UsageError
-from curation.mocap.signals import Body
+from curation.mocap.body import Body
+from curation.mocap.curves import longest_run
 
 __all__ = ["LIMITS", "SCORES", "ScoreSpec", "motion_diversity", "motion_scores", "suspects"]
 
@@ -66,13 +67,6 @@ def _longest(signal: str) -> Reduction:
         return longest_run(signals[signal] > 0.5) / fps
 
     return reduce
-
-
-def longest_run(flags: npt.NDArray[np.bool_]) -> int:
-    """Frames of the longest stretch of True."""
-    padded = np.concatenate([[0], flags.astype(np.int8), [0]])
-    starts, ends = np.flatnonzero(np.diff(padded) == 1), np.flatnonzero(np.diff(padded) == -1)
-    return int((ends - starts).max(initial=0))
 
 
 def _skate(signals: Signals, fps: float) -> float:

@@ -12,34 +12,27 @@ without feet, anything beside a gap. `SIGNALS` declares name, unit and meaning o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from catalogs.errors import NotFoundError
-from curation.mocap import rotations as rot
+from curation.mocap.body import body_of
+from curation.mocap.body_signals import body_signals
+from curation.mocap.curves import largest_seen, mean_seen, median_seen, rate, smoothed
 from curation.mocap.layouts import HUMANML22
-from curation.mocap.mapping import find_mapping
 from curation.mocap.skeleton import Motion
 
-__all__ = ["SIGNALS", "SIGNALS_VERSION", "Body", "SignalSpec", "body_of", "motion_signals"]
+__all__ = ["SIGNALS", "SIGNALS_VERSION", "SignalSpec", "motion_signals"]
 
 Array = npt.NDArray[np.floating]
 SIGNALS_VERSION = 1
 
-FOOT_NEAR_SHARE = 0.03
-"""A foot joint is near the floor within this share of body height of its own lowest point."""
-CONTACT_SPEED_H_S = 0.35
-"""A near foot slower than this (body heights per second) is planted."""
 _STILL_SHARE = 2e-6
 """A frame repeats the one before when no joint moved by this share of body height."""
 _BODY_BONES = np.stack([HUMANML22.parents[1:], np.arange(1, len(HUMANML22))], axis=-1)
 _LONG_BONE_SHARE = 0.1
 """Short bones, such as those of feet, carry the noise of joint estimates and not anatomy."""
 _JERK_SMOOTHING_S = 0.02
-_HEADING_SMOOTHING_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -90,52 +83,6 @@ SIGNALS: dict[str, SignalSpec] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Body:
-    """The 22 joints of a person, and the few facts about them that most measures need."""
-
-    joints: Array
-    """(T, 22, 3)"""
-    fps: float
-    height: float
-    """Body height in metres: the median vertical extent, at least 0.8 of the stature."""
-    floor: float
-    """Height of the floor: where the feet rest."""
-    heading: Array
-    """(T,) radians, unwrapped, positive to the left; 0 faces +z."""
-
-    def __getitem__(self, name: str) -> Array:
-        return self.joints[:, HUMANML22.index(name)]
-
-    @cached_property
-    def aligned(self) -> Array:
-        """(T, 22, 3) postures: the pelvis above the origin, always facing +z."""
-        local = self.joints - self.joints[:, :1] * np.array([1.0, 0.0, 1.0])
-        return rot.rotate(rot.yaw(-self.heading)[:, None], local)
-
-    def speed(self, points: Array) -> Array:
-        """Speeds of points (T, ..., 3) by central differences."""
-        return np.linalg.norm(_rate(points, self.fps), axis=-1)
-
-
-def body_of(motion: Motion) -> Body | None:
-    """The motion as a body, or None when its joints are not those of a person."""
-    try:
-        joints = find_mapping(motion.skeleton).positions(motion)
-    except NotFoundError:
-        return None
-    if not np.isfinite(joints).all(axis=(1, 2)).any():
-        return None
-    feet = joints[:, [i for foot in HUMANML22.feet for i in foot], 1]
-    return Body(
-        joints=joints,
-        fps=float(motion.fps),
-        height=_body_height(joints),
-        floor=_floor(feet),
-        heading=_heading(joints, float(motion.fps)),
-    )
-
-
 def motion_signals(motion: Motion) -> dict[str, npt.NDArray[np.float32]]:
     """Every signal of `SIGNALS` for every frame."""
     fps = float(motion.fps)
@@ -148,13 +95,11 @@ def motion_signals(motion: Motion) -> dict[str, npt.NDArray[np.float32]]:
     bones = motion.skeleton.bones if body is None else _BODY_BONES
     signals["bone_drift"] = _bone_drift(joints, bones, fps)
     local = joints - root[:, None]
-    speeds = np.linalg.norm(_rate(local, fps), axis=-1)
-    signals["joint_speed_m_s"] = _mean(speeds)
-    signals["joint_speed_max_m_s"] = _largest(np.linalg.norm(_rate(joints, fps), axis=-1))
+    speeds = np.linalg.norm(rate(local, fps), axis=-1)
+    signals["joint_speed_m_s"] = mean_seen(speeds)
+    signals["joint_speed_max_m_s"] = largest_seen(np.linalg.norm(rate(joints, fps), axis=-1))
     signals["jerk_m_s3"] = _jerk(joints, fps)
     if body is not None:
-        from curation.mocap.body_signals import body_signals
-
         signals |= body_signals(body)
     return {name: values.astype(np.float32) for name, values in signals.items()}
 
@@ -164,7 +109,7 @@ def _travel(root: Array, fps: float) -> dict[str, Array]:
     steps = np.linalg.norm(np.diff(ground, axis=0), axis=-1)
     path = np.concatenate([[0.0], np.cumsum(np.nan_to_num(steps))])
     return {
-        "root_speed_m_s": np.linalg.norm(_rate(ground, fps), axis=-1),
+        "root_speed_m_s": np.linalg.norm(rate(ground, fps), axis=-1),
         "root_path_m": path,
     }
 
@@ -173,11 +118,13 @@ def _defects(motion: Motion, joints: Array, fps: float) -> dict[str, Array]:
     everything = motion.joints
     size = _extent(everything)
     steps = np.linalg.norm(np.diff(everything, axis=0), axis=-1)
-    still = _largest(steps) < _STILL_SHARE * size
+    still = largest_seen(steps) < _STILL_SHARE * size
     frozen = np.concatenate([[False], still])
     bend = np.linalg.norm(np.diff(joints, n=2, axis=0), axis=-1)
     jump = (
-        np.concatenate([[0.0], _median(bend), [0.0]]) if len(joints) > 2 else np.zeros(len(joints))
+        np.concatenate([[0.0], median_seen(bend), [0.0]])
+        if len(joints) > 2
+        else np.zeros(len(joints))
     )
     return {
         "missing_share": np.mean(~np.isfinite(everything).all(axis=-1), axis=1),
@@ -199,45 +146,15 @@ def _bone_drift(joints: Array, bones: npt.NDArray[np.intp], fps: float) -> Array
     relative = lengths[:, long] / typical[long] - 1
     smooth = smoothed(relative, fps, min(0.5, len(joints) / fps / 10))
     jitter = (relative - smooth)[seen].std(axis=0)
-    return _largest(np.maximum(np.abs(smooth) - 2 * jitter, 0.0))
+    return largest_seen(np.maximum(np.abs(smooth) - 2 * jitter, 0.0))
 
 
 def _jerk(joints: Array, fps: float) -> Array:
     if len(joints) < 4:
         return np.full(len(joints), np.nan)
     smooth = smoothed(joints, fps, _JERK_SMOOTHING_S)
-    third = _rate(_rate(_rate(smooth, fps), fps), fps)
-    return _mean(np.linalg.norm(third, axis=-1))
-
-
-def _body_height(joints: Array) -> float:
-    from curation.mocap.detect import stature
-
-    seen = joints[np.isfinite(joints).all(axis=(1, 2))]
-    extent = float(np.median(np.ptp(seen[..., 1], axis=1)))
-    return max(extent, 0.8 * stature(seen))
-
-
-def _floor(feet: Array) -> float:
-    """Where the lower toes are in the lowest tenth of frames: robust to a single dip."""
-    lowest = np.min(feet[np.isfinite(feet).all(axis=1)], axis=1)
-    return float(np.percentile(lowest, 10))
-
-
-def _heading(joints: Array, fps: float) -> Array:
-    index = HUMANML22.index
-    across = (
-        joints[:, index("left_hip")]
-        - joints[:, index("right_hip")]
-        + joints[:, index("left_shoulder")]
-        - joints[:, index("right_shoulder")]
-    )
-    # facing is left x up: with y up, (ax, az) faces (-az, ax) turned into x and z
-    ahead = smoothed(np.stack([-across[:, 2], across[:, 0]], axis=-1), fps, _HEADING_SMOOTHING_S)
-    angle = np.arctan2(ahead[:, 0], ahead[:, 1])
-    seen = np.isfinite(angle)
-    angle[seen] = np.unwrap(angle[seen])
-    return angle
+    third = rate(rate(rate(smooth, fps), fps), fps)
+    return mean_seen(np.linalg.norm(third, axis=-1))
 
 
 def _extent(joints: Array) -> float:
@@ -246,50 +163,3 @@ def _extent(joints: Array) -> float:
     if not len(seen):
         seen = np.nan_to_num(joints)
     return max(float(np.median(np.linalg.norm(np.ptp(seen, axis=1), axis=-1))), 1e-6)
-
-
-def _rate(values: Array, fps: float) -> Array:
-    """Change per second by central differences, one-sided at the ends."""
-    return np.gradient(values, 1 / fps, axis=0) if len(values) > 1 else np.zeros_like(values)
-
-
-def smoothed(values: Array, fps: float, sigma_s: float) -> Array:
-    """Gaussian smoothing over time that leaves gaps as they are; edges are held."""
-    sigma = sigma_s * fps
-    if sigma < 0.3 or len(values) < 3:
-        return values.copy()
-    radius = min(int(3 * sigma + 0.5), len(values) - 1)
-    offsets = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    weights /= weights.sum()
-    flat = values.reshape(len(values), -1)
-    padded = np.concatenate([np.repeat(flat[:1], radius, 0), flat, np.repeat(flat[-1:], radius, 0)])
-    total = np.zeros_like(flat)
-    for shift, weight in enumerate(weights):
-        total += weight * padded[shift : shift + len(flat)]
-    return total.reshape(values.shape)
-
-
-class _Reduction(Protocol):
-    def __call__(self, values: Array, axis: int) -> Array: ...
-
-
-def _reduced(values: Array, reduction: _Reduction) -> Array:
-    """A reduction over joints that ignores unseen ones and is NaN where none was seen."""
-    seen = np.isfinite(values).any(axis=1)
-    out = np.full(len(values), np.nan)
-    if seen.any():
-        out[seen] = reduction(values[seen], axis=1)
-    return out
-
-
-def _mean(values: Array) -> Array:
-    return _reduced(values, np.nanmean)
-
-
-def _median(values: Array) -> Array:
-    return _reduced(values, np.nanmedian)
-
-
-def _largest(values: Array) -> Array:
-    return _reduced(values, np.nanmax)

@@ -10,11 +10,12 @@ import pytest
 
 from catalogs.errors import UsageError
 from catalogs.testing import ACTIONS, render_take
+from curation.mocap.body import body_of
 from curation.mocap.layouts import HUMANML22
 from curation.mocap.mapping import to_layout
 from curation.mocap.quality import LIMITS, SCORES, motion_diversity, motion_scores, suspects
 from curation.mocap.read import is_mocap, read_motion
-from curation.mocap.signals import SIGNALS, body_of, motion_signals
+from curation.mocap.signals import SIGNALS, motion_signals
 from curation.mocap.skeleton import Motion
 
 FOUND_BY = {
