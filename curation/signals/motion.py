@@ -120,7 +120,8 @@ def _fit_similarity(
     products = np.einsum("cwi,cwj->wij", design, design).reshape(len(x), 16)
     weight = texture
     for _ in range(_FITS):
-        normal = (weight @ products).reshape(-1, 4, 4) + 1e-3 * np.eye(4, dtype=np.float32)
+        # One product per frame: a product of all frames would round by the size of the batch.
+        normal = (weight[:, None] @ products).reshape(-1, 4, 4) + 1e-3 * np.eye(4, dtype=np.float32)
         weighted = flow * weight[..., None]
         right = np.einsum("nwc,cwi->ni", weighted, design)
         model = np.linalg.solve(normal, right[..., None])[..., 0]
