@@ -113,10 +113,16 @@ class Session:
         threads: int | None = None,
     ):
         self.catalog = catalog
-        self.cutting = cutting or newest_cutting(catalog)
+        self._cutting = cutting
         self.connection = self._connect(memory, threads)
         self._made: set[str] = set()
-        self._tables = {view_name(table): table for table in catalog.tables()}
+        names = {*catalog.tables(), *TABLES} - {"commits"}
+        self._tables = {view_name(table): table for table in sorted(names)}
+
+    @cached_property
+    def cutting(self) -> str | None:
+        """The cutting that the view `clips` shows; None while there is none."""
+        return self._cutting or newest_cutting(self.catalog)
 
     def __enter__(self) -> Session:
         return self

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -113,14 +112,11 @@ def _touching(files: Sequence[DataFile], keys: pa.Table) -> list[DataFile]:
 
 def _unmatched(rows: pa.Table, keys: pa.Table) -> pa.Array:
     """Row numbers of `rows`, ascending, that equal no row of `keys` in the columns of `keys`."""
-    using = ", ".join(f'"{name}"' for name in keys.column_names)
-    with duckdb.connect() as connection:
-        connection.register("here", _numbered(rows.select(keys.column_names)))
-        connection.register("gone", keys)
-        found = connection.sql(
-            f"select {_ROW} from here anti join gone using ({using}) order by {_ROW}"
-        ).to_arrow_table()
-    return found.column(_ROW).combine_chunks()
+    names = keys.column_names
+    here = _numbered(rows.select(names))
+    gone = keys.cast(rows.select(names).schema)
+    left = here.join(gone, names, join_type="left anti", use_threads=False)
+    return left.column(_ROW).combine_chunks().sort()
 
 
 def _numbered(rows: pa.Table) -> pa.Table:

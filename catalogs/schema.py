@@ -102,7 +102,7 @@ class TableSpec:
         for field in self.schema:
             if field.name in rows.column_names:
                 arrays.append(self._cast(rows, field))
-            elif field.name in self.key:
+            elif field.name in self.key and rows.num_rows:
                 raise SchemaError(f"rows for {self.name!r} lack the key column {field.name!r}")
             else:
                 arrays.append(pa.nulls(rows.num_rows, field.type))
@@ -256,6 +256,7 @@ _TABLES = (
         (
             SOURCE_ID,
             Column("cutting", TEXT, "hash of the segment settings"),
+            Column("asked", TEXT, "hash of the recipe's segment part that asked for it"),
             Column("detector", TEXT, "detector and version that cut it"),
             Column("settings", TEXT, "the segment settings, JSON"),
             Column("boundaries", LONG, "changes of shot that were found"),

@@ -70,6 +70,7 @@ class Transaction:
         """Add rows. `columns` declares an owner's columns when the table does not exist yet."""
         spec, data = self._prepared(table, rows, columns)
         if not data.num_rows:
+            self._declare(spec)
             return
         written = self._write(spec, data)
         self._record(
@@ -88,6 +89,7 @@ class Transaction:
         """
         spec, data = self._prepared(table, rows, columns)
         if not data.num_rows:
+            self._declare(spec)
             return
 
         def change(head: Catalog, final: TableSpec, files: list[DataFile]) -> list[DataFile]:
@@ -102,6 +104,7 @@ class Transaction:
         """Add rows; rows with the same key that are already there are replaced."""
         spec, data = self._prepared(table, rows, columns)
         if not data.num_rows:
+            self._declare(spec)
             return
         data = last_per_key(data, spec.key)
         keys = data.select(list(spec.key))
@@ -168,13 +171,12 @@ class Transaction:
             return
         try:
             self._commit_patiently(message)
-        except BaseException:
+        finally:
             self.discard()
-            raise
         self._catalog.refresh()
 
     def discard(self) -> None:
-        """Throw away what was staged."""
+        """Throw away what is still staged: all of it, or after a commit what it did not need."""
         for item in self._staged:
             item.discard()
 
@@ -235,6 +237,7 @@ class Transaction:
             files = rewritten_to(head, final, files)
         for _, change in group:
             files = change(head, final, files)
+            self._staged += files
         kept = {item.path for item in files}
         known = {item.path for item in before}
         return log.commit(
@@ -266,6 +269,12 @@ class Transaction:
         name = f"{row['version']:012d}-{uuid.uuid4().hex}.parquet"
         written = write_data_file(head.storage, _COMMITS, rows, name)
         log.commit(base, [written], folded, undo_strays=False)
+
+    def _declare(self, spec: TableSpec) -> None:
+        """Let a table have its columns even if nobody had a row for it yet."""
+        stored = self._catalog.snapshot.tables
+        if spec.name not in stored or spec.columns != self._catalog.columns(spec.name):
+            self._record(spec, 0, lambda head, final, files: files)
 
     def _write(self, spec: TableSpec, rows: pa.Table) -> DataFile:
         item = write_data_file(self._catalog.storage, spec, rows)
