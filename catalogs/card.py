@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from catalogs.charts import Bar, bar_chart, histogram_chart
+from catalogs.charts import Bar, bar_chart, histogram_chart, short_number
 from catalogs.chosen import Chosen
 from catalogs.datasheet import datasheet
 from catalogs.facts import Facts, Measure, Share, gather
@@ -71,16 +71,16 @@ def draw_charts(facts: Facts) -> dict[str, bytes]:
     if facts.funnel and facts.funnel.clips:
         funnel = facts.funnel
         steps = [("all clips", funnel.clips), *((s.gate, s.clips_out) for s in funnel.steps)]
-        bars = [Bar(name, clips, f"{clips / funnel.clips:.1%}") for name, clips in steps]
+        bars = [Bar(name, n, f"{short_number(n)}  {n / funnel.clips:.1%}") for name, n in steps]
         charts["funnel.png"] = bar_chart(
             "From all clips to the selection", bars, subtitle="clips left after each step"
         )
     charts |= {f"{m.column.name}.png": _histogram(m) for m in facts.measures}
     if len(facts.resolutions) > 1:
-        charts["resolutions.png"] = _hours_chart("Hours by resolution", facts.resolutions)
+        charts["resolutions.png"] = _time_chart("Time by resolution", facts.resolutions)
     if len(facts.licences) > 1:
         shares = [licence.share for licence in facts.licences]
-        charts["licences.png"] = _hours_chart("Hours by licence", shares)
+        charts["licences.png"] = _time_chart("Time by licence", shares)
     return charts
 
 
@@ -93,8 +93,9 @@ def _histogram(measure: Measure) -> bytes:
     )
 
 
-def _hours_chart(title: str, shares: Sequence[Share]) -> bytes:
-    return bar_chart(title, [Bar(s.name, s.hours, f"h  {s.clips:,} clips") for s in shares])
+def _time_chart(title: str, shares: Sequence[Share]) -> bytes:
+    bars = [Bar(s.name, s.hours, f"{time_text(s.hours)}, {s.clips:,} clips") for s in shares]
+    return bar_chart(title, bars)
 
 
 def front_matter(facts: Facts, tables: Sequence[str] = ()) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def card_text(facts: Facts, charts: Sequence[str], tables: Sequence[str] = ()) -
     sections = [
         f"# {facts.title}",
         facts.about.get("description", ""),
-        f"**{facts.clips:,} clips, {hours(facts.hours)} hours, {facts.sources:,} sources.**",
+        f"**{facts.clips:,} clips, {time_text(facts.hours)}, {facts.sources:,} sources.**",
         _use(facts, tables),
         "## Contents\n\n" + _share_table("split", facts.splits),
         _caption_section(facts),
@@ -188,6 +189,14 @@ def hours(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def time_text(in_hours: float) -> str:
+    """A length of time in the unit that suits it."""
+    for unit, size in (("hours", 1.0), ("minutes", 60.0)):
+        if in_hours * size >= 2:
+            return f"{hours(in_hours * size)} {unit}"
+    return f"{hours(in_hours * 3600)} seconds"
+
+
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table; the first column is text, numbers are set right."""
     body = [[_cell(value) for value in row] for row in rows]
@@ -205,7 +214,9 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     text = hours(value) if isinstance(value, float) else str(value)
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    if not text.startswith("`"):
+        text = text.replace("<", "&lt;")
+    return " ".join(text.replace("|", "\\|").split())
 
 
 def _use(facts: Facts, tables: Sequence[str]) -> str:
@@ -268,10 +279,13 @@ def _funnel_section(facts: Facts, charts: Sequence[str]) -> str:
     ]
     table = markdown_table(["step", "condition", "clips in", "clips out", "hours out"], rows)
     picture = "![](charts/funnel.png)\n\n" if "funnel.png" in charts else ""
-    return (
+    text = (
         f"## How clips were selected\n\n{picture}{table}\n\n"
         f"{funnel.kept_clips:,} of {funnel.clips:,} clips were kept."
     )
+    if facts.refusals:
+        text += f" {facts.clips:,} of them may be passed on."
+    return text
 
 
 def _chart_section(facts: Facts, charts: Sequence[str]) -> str:
@@ -312,13 +326,13 @@ def _provenance(facts: Facts) -> str:
 def _known_issues(facts: Facts) -> str:
     lines = []
     if facts.damaged_sources:
-        lines.append(f"- {facts.damaged_sources:,} sources have damaged frames (`damaged_frames`)")
+        lines.append(f"- sources with damaged frames (`damaged_frames`): {facts.damaged_sources:,}")
     if facts.uneven_sources:
-        lines.append(f"- {facts.uneven_sources:,} sources have uneven frame times (`is_vfr`)")
+        lines.append(f"- sources with uneven frame times (`is_vfr`): {facts.uneven_sources:,}")
     text = "## Known issues\n\n" + ("\n".join(lines) or "No damage is known in the sources.")
     if facts.quarantine:
         count = sum(row[2] for row in facts.quarantine)
-        text += f"\n\n{count:,} files of the corpus could not be used at all:\n\n"
+        text += f"\n\nFiles of the corpus that could not be used at all: {count:,}.\n\n"
         text += markdown_table(["stage", "failure", "files"], facts.quarantine)
     return text
 

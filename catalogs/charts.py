@@ -33,11 +33,11 @@ _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A labelled bar; `note` is written behind its value."""
+    """A labelled bar; `text` is written behind it, else its value."""
 
     label: str
     value: float
-    note: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,9 @@ class _Canvas:
 
     def png(self) -> bytes:
         out = BytesIO()
-        colours = self.image.quantize(64, dither=Image.Dither.NONE)
-        colours.save(out, "PNG", optimize=True)
+        self.image.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            out, "PNG"
+        )
         return out.getvalue()
 
 
@@ -94,7 +95,7 @@ def bar_chart(title: str, bars: Sequence[Bar], *, subtitle: str = "") -> bytes:
     top, row, height = 58.0, 28.0, 22.0
     canvas = _Canvas(WIDTH, int(top + row * len(bars) + 18))
     _heading(canvas, title, subtitle)
-    values = [f"{short_number(bar.value)}  {bar.note}".rstrip() for bar in bars]
+    values = [bar.text or short_number(bar.value) for bar in bars]
     left = 24 + min(200.0, max((canvas.width_of(bar.label) for bar in bars), default=0)) + 12
     right = WIDTH - 24 - max((canvas.width_of(value) for value in values), default=0) - 10
     largest = max((bar.value for bar in bars), default=0) or 1

@@ -26,7 +26,7 @@ __all__ = ["ABOUT", "Facts", "LicenceShare", "Measure", "Share", "gather"]
 ABOUT = ("title", "description", "motivation", "maintainer", "homepage", "citation", "language")
 """What only a person can say about a dataset; every card names what was left out."""
 
-BINS = 40
+FEWEST_BINS, MOST_BINS = 8, 40
 MOST_MEASURES = 8
 _CLIPS = "permitted k join clips on clips.clip_id = k.clip_id"
 _COUNTS = "count(*) as clips, coalesce(sum(duration_s), 0) / 3600 as hours"
@@ -184,7 +184,7 @@ def _licences(chosen: Chosen) -> list[LicenceShare]:
 def _captions(chosen: Chosen, by: str) -> list[Any]:
     return chosen.sql(
         f"select {by}, count(*) from captions semi join permitted using (clip_id) "
-        "group by all order by count(*) desc, all"
+        f"group by all order by count(*) desc, {by}"
     ).rows()
 
 
@@ -216,9 +216,9 @@ def _measures(chosen: Chosen, columns: Sequence[Column]) -> list[Measure]:
 
 def _measure(chosen: Chosen, column: Column) -> Measure | None:
     values = f'(select "{column.name}"::double as v from {_CLIPS} where isfinite(v))'
-    low, high, median, first, last = chosen.sql(
-        f"select quantile_cont(v, 0.002), quantile_cont(v, 0.998), median(v), min(v), max(v) "
-        f"from {values}"
+    low, high, median, first, last, count = chosen.sql(
+        "select quantile_cont(v, 0.002), quantile_cont(v, 0.998), median(v), min(v), max(v), "
+        f"count(*) from {values}"
     ).one()
     if low is None or first == last:
         return None
@@ -226,13 +226,13 @@ def _measure(chosen: Chosen, column: Column) -> Measure | None:
         low = 0.0
     if high <= low:
         low, high = first, last
+    bins = min(MOST_BINS, max(FEWEST_BINS, round(2 * count ** (1 / 3))))
     binned = chosen.sql(
-        f"select case when v < {low!r} then -1 when v > {high!r} then {BINS} "
-        f"else least(floor((v - {low!r}) / {(high - low)!r} * {BINS}), {BINS - 1}) end::int, "
+        f"select case when v < {low!r} then -1 when v > {high!r} then {bins} "
+        f"else least(floor((v - {low!r}) / {(high - low)!r} * {bins}), {bins - 1}) end::int, "
         f"count(*) from {values} group by 1"
     ).rows()
-    counts = dict(binned)
-    bins = [counts.get(k, 0) for k in range(BINS)]
-    return Measure(
-        column, Histogram(low, high, bins, counts.get(-1, 0), counts.get(BINS, 0)), median
-    )
+    found = dict(binned)
+    counts = [found.get(k, 0) for k in range(bins)]
+    outside = found.get(-1, 0), found.get(bins, 0)
+    return Measure(column, Histogram(low, high, counts, *outside), median)

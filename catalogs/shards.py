@@ -191,15 +191,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def verify_files(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the files that a manifest names; empty when all is well."""
-    problems = []
+def verify_files(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with the files that a manifest names, by path; empty when all is well."""
+    problems = {}
     for item in manifest["files"]:
         file = folder / item["path"]
         if not file.is_file():
-            problems.append(f"{item['path']} is missing")
+            problems[item["path"]] = "is missing"
         elif file.stat().st_size != item["bytes"]:
-            problems.append(f"{item['path']} has {file.stat().st_size} bytes, not {item['bytes']}")
+            problems[item["path"]] = f"has {file.stat().st_size} bytes, not {item['bytes']}"
         elif file_sha256(file) != item["sha256"]:
-            problems.append(f"{item['path']} does not have the promised sha256")
+            problems[item["path"]] = "does not have the promised sha256"
     return problems

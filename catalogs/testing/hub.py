@@ -22,7 +22,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -59,6 +59,14 @@ class _Failure:
     times: int
 
 
+@dataclass
+class _Hold:
+    """What `HubServer.hold` asked for: whether a request has come, and whether it may go."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    dropped: threading.Event = field(default_factory=threading.Event)
+
+
 class HubServer:
     """A Hub with one user, empty at first. Use it as a context manager.
 
@@ -82,6 +90,7 @@ class HubServer:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.lock = threading.RLock()
         self._failures: dict[str, _Failure] = {}
+        self._holds: dict[str, _Hold] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="loopback-hub-")
         self.store = BlobStore(Path(self._folder.name) / "blobs")
         self._servers = [self._bind(_Api), self._bind(_Files)]
@@ -151,11 +160,32 @@ class HubServer:
         """
         self._failures[step] = _Failure(status, after, times)
 
+    def hold(self, step: str) -> None:
+        """Keep the requests of a step waiting until `drop_held`."""
+        self._holds[step] = _Hold()
+
+    def wait_until_held(self, step: str, *, timeout_s: float) -> None:
+        """Return once a request of a held step has come."""
+        if not self._holds[step].reached.wait(timeout_s):
+            raise TimeoutError(f"no {step} request came within {timeout_s} s")
+
+    def drop_held(self, step: str) -> None:
+        """Drop the connections of held requests, unanswered and without effect."""
+        self._holds.pop(step).dropped.set()
+
     def count(self, step: str) -> int:
         """How many requests of a step were received."""
         return sum(request.step == step for request in self.requests)
 
     # -- for the handlers --------------------------------------------------------------------
+
+    def held(self, step: str) -> bool:
+        """Wait here if the step is held; True when the request is to be dropped."""
+        hold = self._holds.get(step)
+        if hold is None:
+            return False
+        hold.reached.set()
+        return hold.dropped.wait()
 
     def spoiled(self, step: str) -> _Failure | None:
         """The failure that is due for a request of this step, if any."""
@@ -208,6 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
         seen = HubRequest(step, self.command, self.path, self.authorised, self.headers["Range"])
         self.hub.requests.append(seen)
         self.failure = self.hub.spoiled(step)
+        if self.hub.held(step):
+            raise _CutError
         if self.failure and self.failure.status:
             self.answer(self.failure.status, {"error": "out of order"}, {"Retry-After": "0"})
         elif self.failure and step != "download":
