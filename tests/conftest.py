@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from catalogs.testing import CorpusTruth, render_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -17,3 +20,21 @@ def shared_data() -> Path:
     if not (folder / "ground_truth.json").is_file():
         pytest.skip(f"real media not found at {folder} (set CLIPMILL_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> CorpusTruth:
+    """The demo's footage and takes, rendered once; tests must not change the files."""
+    return render_corpus(tmp_path_factory.mktemp("rendered") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The address of one local Ray cluster with two CPUs, shared by all tests that need one."""
+    import ray
+
+    context = ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
+    yield context.address_info["gcs_address"]
+    ray.shutdown()

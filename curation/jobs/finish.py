@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catalogs.errors import NotFoundError
 from catalogs.ids import clip_id
 from catalogs.timebase import Span
 from curation.jobs.outcome import Outcome, Problem
@@ -24,9 +25,10 @@ from curation.jobs.settings import MillSettings
 from curation.jobs.sound import WINDOWS_PER_S
 from curation.operators import Clip, Operator, StoryFrame, checked_scores
 from curation.segment import ClipSpan, detect, detector_version, spans
+from curation.segment.takes import TAKE_DETECTOR, take_spans
 from curation.signals import VideoSignals
 
-__all__ = ["Measured", "finish_source"]
+__all__ = ["Measured", "Unscored", "finish_source"]
 
 
 @dataclass(slots=True)
@@ -39,46 +41,49 @@ class Measured:
     audio_db: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """From time zero of the source's clock."""
     story: Sequence[StoryFrame] = ()
+    clips: Sequence[Mapping[str, Any]] | None = None
+    """Rows of `clips` in the wanted cutting; None when the source was not cut that way yet."""
 
     @property
     def source_id(self) -> str:
         return str(self.source["source_id"])
 
 
+Unscored = Callable[[Operator, Sequence[Clip]], Sequence[Clip]]
+"""Those of some clips that an operator has not scored at its present version."""
+
+
 def finish_source(
     measured: Measured,
     settings: MillSettings,
-    operators: Mapping[str, Operator],
-    wanted: Sequence[str],
+    operators: Iterable[Operator],
     outcome: Outcome,
+    unscored: Unscored = lambda operator, clips: clips,
 ) -> None:
     """Cut one source and score its clips, adding rows and problems to `outcome`.
 
-    Args:
-        measured: what is stored of the source.
-        settings: how to cut.
-        operators: by name, set up.
-        wanted: names of those to run.
-        outcome: where rows go.
+    A source that is cut already keeps its clips, and clips keep the scores that they have.
     """
-    with _timed(outcome, "cut"):
-        rows = _clips(measured, settings, outcome)
-    outcome.clips += len(rows)
+    if measured.clips is None:
+        with _timed(outcome, "cut"):
+            rows: Sequence[Mapping[str, Any]] = _cut(measured, settings, outcome)
+        outcome.clips += len(rows)
+    else:
+        rows = measured.clips
     clips = [_clip(measured, row) for row in rows]
-    for name in wanted:
-        operator = operators[name]
+    for operator in operators:
         if measured.source["kind"] not in operator.kinds:
             continue
-        stage = f"score:{name}"
+        stage = f"score:{operator.name}"
         with _timed(outcome, stage):
             try:
-                scores = checked_scores(operator, clips)
+                scores = checked_scores(operator, unscored(operator, clips))
             except Exception as error:  # one operator's fault must not cost the others' scores
                 uri, source_id = measured.source["uri"], measured.source_id
                 problem = Problem.of(error, uri, stage=stage, source_id=source_id)
                 outcome.problems.append(problem)
             else:
-                outcome.add(f"scores/{name}", scores, operator.columns)
+                outcome.add(f"scores/{operator.name}", scores, operator.columns)
 
 
 @contextmanager
@@ -88,15 +93,19 @@ def _timed(outcome: Outcome, stage: str) -> Iterator[None]:
     outcome.seconds[stage] = outcome.seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def _clips(measured: Measured, settings: MillSettings, outcome: Outcome) -> list[dict[str, Any]]:
+def _cut(measured: Measured, settings: MillSettings, outcome: Outcome) -> list[dict[str, Any]]:
     """Rows of `clips`, added to the outcome together with the source's row of `cuttings`."""
     rules = settings.segment
     if measured.video is not None:
         boundaries = detect(measured.video, rules)
         found = spans(boundaries, measured.video, rules)
         detector = f"{rules.detector}@{detector_version(rules.detector)}"
+        changes = len(boundaries)
+    elif measured.motion is not None:
+        found = take_spans(measured.motion, float(measured.source["fps"]), rules)
+        detector, changes = TAKE_DETECTOR, max(0, len(found) - 1)
     else:
-        raise RuntimeError(f"source {measured.source_id} has no signals to cut")
+        raise NotFoundError(f"source {measured.source_id} has no stored signals to cut")
     rows = [_clip_row(measured, span, settings.cutting, detector) for span in found]
     outcome.add("clips", rows)
     outcome.add(
@@ -105,9 +114,10 @@ def _clips(measured: Measured, settings: MillSettings, outcome: Outcome) -> list
             {
                 "source_id": measured.source_id,
                 "cutting": settings.cutting,
+                "asked": settings.asked,
                 "detector": detector,
                 "settings": json.dumps(asdict(rules), sort_keys=True),
-                "boundaries": len(boundaries),
+                "boundaries": changes,
                 "clips": len(rows),
             }
         ],

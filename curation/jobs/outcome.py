@@ -42,7 +42,7 @@ class Problem:
         """The quarantine row of an exception."""
         if isinstance(error, MediaError):
             return cls(
-                uri, error.stage or stage, error.error_class, error.detail, source_id, size,
+                uri, error.stage, error.error_class, error.detail, source_id, size,
                 error.signal,
             )  # fmt: skip
         detail = str(error) or type(error).__name__

@@ -15,6 +15,7 @@ from catalogs.query import Session
 from curation import operators
 from curation.jobs.scan import Input
 from curation.jobs.settings import MillSettings
+from curation.mocap.signals import SIGNALS_VERSION as MOTION_VERSION
 from curation.signals.declare import SET_VERSION as VIDEO_VERSION
 
 __all__ = ["Chunk", "FinishJob", "Identified", "MeasureJob", "Plan", "finish_jobs", "plan_sources"]
@@ -137,7 +138,7 @@ def finish_jobs(
             candidates &= set(sources)
         missing = _missing(session, settings, candidates)
     jobs = []
-    for wanted in sorted({names for names in missing.values()}):
+    for wanted in sorted(set(missing.values())):
         group = sorted(source for source, names in missing.items() if names == wanted)
         jobs += [
             FinishJob(tuple(group[at : at + FINISH_BATCH]), wanted)
@@ -165,14 +166,24 @@ def _measured(session: Session) -> set[str]:
 
 def signal_versions() -> dict[str, int]:
     """The present version of each signal set that makes a source complete."""
-    return {"video": VIDEO_VERSION}
+    return {"video": VIDEO_VERSION, "motion": MOTION_VERSION}
+
+
+GIVEN_UP = (
+    "stage in ('open', 'probe', 'decode', 'guard', 'measure') and coalesce(signal, '') <> 'SIGKILL'"
+)
+"""SQL over `quarantine`: the file itself is at fault, so trying again would change nothing."""
 
 
 def _quarantined(session: Session) -> set[str]:
     if "quarantine" not in session.catalog.tables():
         return set()
-    query = "select source_id from quarantine where source_id is not null and stage in ('probe', "
-    return {row[0] for row in session.sql(query + "'decode', 'read', 'measure')").rows()}
+    return {
+        row[0]
+        for row in session.sql(
+            f"select source_id from quarantine where source_id is not null and {GIVEN_UP}"
+        ).rows()
+    }
 
 
 def _missing(

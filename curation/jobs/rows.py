@@ -11,17 +11,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs.licence import terms_of
-from catalogs.query import Session
+from catalogs.query import Session, sql_text
 from catalogs.schema import Column
 from curation.jobs.finish import Measured
 from curation.jobs.measure import MeasuredVideo
 from curation.jobs.plan import Identified
+from curation.jobs.measure_take import MeasuredTake
 from curation.jobs.sound import WINDOWS_PER_S
 from curation.media.health import DecodeHealth
-from curation.operators import StoryFrame
+from curation.mocap.signals import SIGNALS as MOTION_SIGNALS
+from curation.mocap.signals import SIGNALS_VERSION as MOTION_VERSION
+from curation.operators import Clip, Operator, StoryFrame
 from curation.signals import SET_VERSION, SIGNALS, VideoSignals, join_signals
 
 __all__ = [
+    "MOTION_COLUMNS",
     "SOUND_COLUMNS",
     "VIDEO_COLUMNS",
     "arrival",
@@ -30,6 +34,8 @@ __all__ = [
     "sound_row",
     "source_row",
     "story_rows",
+    "take_rows",
+    "unscored_clips",
 ]
 
 SOUND_VERSION = 1
@@ -37,6 +43,10 @@ SOUND_COLUMNS = (Column("level_db", pa.list_(pa.float32()), "RMS level of the wi
 """Of `signals/sound`, whose frames are windows of a tenth of a second."""
 
 _STORED = {"float16": pa.float32(), "float32": pa.float32(), "int64": pa.int64()}
+MOTION_COLUMNS = tuple(
+    Column(spec.name, pa.list_(pa.float32()), spec.meaning, spec.unit)
+    for spec in MOTION_SIGNALS.values()
+)
 VIDEO_COLUMNS = (
     *(
         Column(signal.name, pa.list_(_STORED[signal.storage]), signal.meaning, signal.unit)
@@ -137,6 +147,25 @@ def sound_row(source_id: str, levels: NDArray[np.float32]) -> dict[str, Any]:
     }
 
 
+def take_rows(item: Identified, found: MeasuredTake) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A row of `sources` and one of `signals/motion` for a take."""
+    arrived = arrival(item)
+    meta = json.loads(arrived["meta"] or "{}") | json.loads(found.source["meta"])
+    source = arrived | found.source | {"meta": json.dumps(meta, sort_keys=True)}
+    return source, {
+        "source_id": item.source_id,
+        "chunk": 0,
+        "of_chunks": 1,
+        "set_version": MOTION_VERSION,
+        "frames": found.source["frames"],
+        "time_base_num": found.source["time_base_num"],
+        "time_base_den": found.source["time_base_den"],
+        "pts": np.arange(found.source["frames"]),
+        "end_pts": found.source["frames"],
+        **found.signals,
+    }
+
+
 def story_rows(source_id: str, found: MeasuredVideo) -> list[dict[str, Any]]:
     """Rows of `storyboards`."""
     width, height = found.story_size
@@ -152,13 +181,32 @@ def story_rows(source_id: str, found: MeasuredVideo) -> list[dict[str, Any]]:
     ]
 
 
-def load_measured(session: Session, source_ids: Sequence[str]) -> list[Measured]:
-    """Everything that is stored of some sources."""
+def unscored_clips(session: Session, operator: Operator, clips: Sequence[Clip]) -> Sequence[Clip]:
+    """Those of `clips` that lack the operator's scores at its present version."""
+    table = f"scores/{operator.name}"
+    if not clips or table not in session.catalog.tables():
+        return clips
+    ids = pa.table({"clip_id": pa.array([clip.clip_id for clip in clips], pa.string())})
+    session.connection.register("wanted_clips", ids)
+    rows = session.connection.sql(
+        f"select clip_id from ({session.scan(table)}) semi join wanted_clips using (clip_id) "
+        f"where op_version = {operator.version}"
+    ).fetchall()
+    scored = {row[0] for row in rows}
+    return [clip for clip in clips if clip.clip_id not in scored]
+
+
+def load_measured(session: Session, source_ids: Sequence[str], cutting: str) -> list[Measured]:
+    """Everything that is stored of some sources, with their clips in one cutting."""
     reader = _Reader(session, source_ids)
     sources = {row["source_id"]: row for row in reader.rows("sources")}
     video = reader.grouped("signals/video", "chunk", where=f"set_version = {SET_VERSION}")
     sound = reader.grouped("signals/sound", "chunk", where=f"set_version = {SOUND_VERSION}")
+    motion = reader.grouped("signals/motion", "chunk", where=f"set_version = {MOTION_VERSION}")
     story = reader.grouped("storyboards", "pts")
+    chosen = f"cutting = {sql_text(cutting)}"
+    cut = reader.grouped("cuttings", "cutting", where=chosen)
+    clips = reader.grouped("clips", "start_pts", where=chosen)
     loaded = []
     for source_id in source_ids:
         item = Measured(sources[source_id])
@@ -166,7 +214,10 @@ def load_measured(session: Session, source_ids: Sequence[str]) -> list[Measured]
             item.video = join_signals([_signals(row) for row in chunks])
         if levels := sound.get(source_id):
             item.audio_db = np.asarray(levels[0]["level_db"], np.float32)
+        if take := motion.get(source_id):
+            item.motion = {name: take[0][name] for name in MOTION_SIGNALS}
         item.story = [StoryFrame(row["pts"], row["jpeg"]) for row in story.get(source_id, ())]
+        item.clips = clips.get(source_id, []) if source_id in cut else None
         loaded.append(item)
     return loaded
 

@@ -29,7 +29,15 @@ from catalogs.recipe import Recipe
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.commit import Committer
 from curation.jobs.outcome import Outcome, Problem
-from curation.jobs.plan import FinishJob, Identified, MeasureJob, Plan, finish_jobs, plan_sources
+from curation.jobs.plan import (
+    GIVEN_UP,
+    FinishJob,
+    Identified,
+    MeasureJob,
+    Plan,
+    finish_jobs,
+    plan_sources,
+)
 from curation.jobs.progress import Progress, Tally, Watchdog, duration_text
 from curation.jobs.scan import Input, find_inputs
 from curation.jobs.settings import MillSettings
@@ -229,11 +237,11 @@ class _Run:
         if "quarantine" not in self.catalog.tables():
             return
         here = {item.input.uri: item.source_id for item in self._found}
-        rows = self.catalog.sql("select uri, stage, source_id from quarantine").rows()
+        rows = self.catalog.sql(f"select uri, stage, source_id, {GIVEN_UP} from quarantine").rows()
         outdated = [
             (uri, stage)
-            for uri, stage, source in rows
-            if uri in here and (retry or source != here[uri])
+            for uri, stage, source, given_up in rows
+            if uri in here and (retry or source != here[uri] or not given_up)
         ]
         if outdated:
             keys = pa.table(dict(zip(("uri", "stage"), zip(*outdated, strict=True), strict=True)))
@@ -360,7 +368,7 @@ class _Run:
             "started": self._began,
             "finished": datetime.now(UTC),
             "catalog_version": self._base,
-            "recipe": self._recipe.text if self._recipe else None,
+            "recipe": self._recipe.to_yaml() if self._recipe else None,
             "recipe_hash": self._recipe.hash if self._recipe else None,
             "settings": json.dumps(
                 self._arguments | self.settings.to_dict(), sort_keys=True, default=str

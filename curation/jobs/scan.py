@@ -1,4 +1,4 @@
-"""What to curate: folders, files, globs, lists, tables of URIs and object-store prefixes, as inputs.
+"""What to curate: folders, files, globs, lists, tables of URIs, object-store prefixes.
 
 An input is an address and what came with it (collection, licence, free-form metadata). Whether the
 bytes are new is decided later, by their hash.
@@ -21,9 +21,12 @@ from catalogs.storage import SCHEMES, Storage
 __all__ = ["MEDIA_SUFFIXES", "Input", "find_inputs"]
 
 VIDEO_SUFFIXES = frozenset(
-    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .webm .wmv".split()
-)
-MOCAP_SUFFIXES = frozenset(".amc .bvh .c3d .npy .npz .txt".split())
+    {
+        ".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg",
+        ".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv",
+    }
+)  # fmt: skip
+MOCAP_SUFFIXES = frozenset({".amc", ".bvh", ".c3d", ".npy", ".npz", ".txt"})
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | MOCAP_SUFFIXES
 LIST_SUFFIXES = frozenset({".list", ".lst"})
 
@@ -109,8 +112,20 @@ def _folder(folder: Path) -> Iterator[Input]:
     for file in sorted(folder.rglob("*")):
         relative = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if not hidden and file.suffix.lower() in MEDIA_SUFFIXES and not file.is_dir():
+        suffix = file.suffix.lower()
+        if hidden or suffix not in MEDIA_SUFFIXES or file.is_dir():
+            continue
+        if suffix != ".txt" or _holds_json(file):
             yield Input(str(file.absolute()))
+
+
+def _holds_json(file: Path) -> bool:
+    """Whether a .txt file may be a take (DeepMimic's are JSON) and not a note or a list."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(64).lstrip()[:1] == b"{"
+    except OSError:
+        return True
 
 
 def _file(file: Path) -> Iterator[Input]:

@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_OPERATORS", "Limits", "MillSettings", "Storyboard"]
 
 DEFAULT_OPERATORS = (
     "audio", "borders", "colour", "compression", "exposure", "flash", "format", "geometry",
-    "motion", "sharpness", "stillness", "text",
+    "motion", "sharpness", "stillness", "take_motion", "take_quality", "text",
 )  # fmt: skip
 
 
@@ -49,6 +49,8 @@ class MillSettings:
     storyboard: Storyboard = field(default_factory=Storyboard)
     limits: Limits = field(default_factory=Limits)
     mocap: Overrides = field(default_factory=Overrides)
+    asked: str | None = None
+    """Hash of the recipe's segment part as written, by which a selection finds the cutting."""
 
     @classmethod
     def of(cls, recipe: Recipe | None) -> MillSettings:
@@ -58,6 +60,7 @@ class MillSettings:
         given: dict[str, Any] = {}
         if recipe.segment is not None:
             rules = recipe.segment.to_dict()
+            given["asked"] = recipe.segment.cutting
             given["segment"] = SegmentSettings.from_mapping({**rules, **rules.pop("settings", {})})
         if recipe.score:
             given["operators"] = tuple(sorted(score.operator for score in recipe.score))

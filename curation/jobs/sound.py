@@ -35,7 +35,9 @@ def sound_levels(path: str) -> NDArray[np.float32]:
                     continue
                 start_s = frame.pts * Fraction(frame.time_base)
                 for mono in resampler.resample(frame):
-                    levels.add(mono.to_ndarray().ravel(), start_s, mono.sample_rate)
+                    levels.add(
+                        mono.to_ndarray().ravel().astype(np.float64), start_s, mono.sample_rate
+                    )
         except av.error.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
@@ -50,11 +52,11 @@ class _Levels:
         self._counts = np.zeros(1024)
         self._windows = 0
 
-    def add(self, samples: NDArray[np.float32], start_s: Fraction, rate: int) -> None:
+    def add(self, samples: NDArray[np.float64], start_s: Fraction, rate: int) -> None:
         """Samples that begin at `start_s`; what lies before time zero is left out."""
         windows = (round(start_s * rate) + np.arange(len(samples))) * WINDOWS_PER_S // rate
         kept = windows >= 0
-        windows, power = windows[kept], samples[kept].astype(np.float64) ** 2
+        windows, power = windows[kept], samples[kept] ** 2
         if not len(windows):
             return
         low, high = int(windows[0]), int(windows[-1]) + 1

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +23,11 @@ from catalogs.storage import Storage
 from curation import operators
 from curation.jobs.finish import Measured, finish_source
 from curation.jobs.measure import MeasuredVideo, measure_video
+from curation.jobs.measure_take import measure_take
 from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.plan import Chunk, FinishJob, Identified, MeasureJob
 from curation.jobs.rows import (
+    MOTION_COLUMNS,
     SOUND_COLUMNS,
     VIDEO_COLUMNS,
     load_measured,
@@ -33,8 +35,10 @@ from curation.jobs.rows import (
     sound_row,
     source_row,
     story_rows,
+    take_rows,
+    unscored_clips,
 )
-from curation.jobs.scan import Input
+from curation.jobs.scan import MOCAP_SUFFIXES, Input
 from curation.jobs.settings import MillSettings
 from curation.media.errors import MediaError
 from curation.media.guard import GuardedWorker
@@ -102,10 +106,22 @@ class Worker:
         return outcome
 
     def _measure(self, job: MeasureJob, path: str) -> Outcome | list[MeasureJob]:
+        if job.identified.input.suffix in MOCAP_SUFFIXES:
+            return self._take_outcome(job.identified, path)
         found = self._decoded(job, path)
         if isinstance(found, list):
             return [MeasureJob(job.identified, chunk) for chunk in found]
         return self._video_outcome(job, found)
+
+    def _take_outcome(self, item: Identified, path: str) -> Outcome:
+        found = self._guarded(measure_take, path, self._settings.mocap)
+        source, signals = take_rows(item, found)
+        outcome = Outcome((item.source_id,), media_s=source["duration_s"], seconds=found.seconds)
+        outcome.add("sources", [source])
+        outcome.add("signals/motion", [signals], MOTION_COLUMNS)
+        measured = Measured(source, motion=found.signals)
+        finish_source(measured, self._settings, self._operators.values(), outcome)
+        return outcome
 
     def _decoded(self, job: MeasureJob, path: str) -> MeasuredVideo | list[Chunk]:
         """Measured in the guarded child: by the default backend, then once by the other."""
@@ -142,19 +158,20 @@ class Worker:
                 outcome.add("signals/sound", [sound], SOUND_COLUMNS)
         if chunk.of == 1:
             measured = Measured(source, found.signals, None, found.audio_db, found.story)
-            wanted = self._settings.operators
-            finish_source(measured, self._settings, self._operators, wanted, outcome)
+            finish_source(measured, self._settings, self._operators.values(), outcome)
         return outcome
 
     # -- finish ----------------------------------------------------------------------------
 
     def _finish(self, job: FinishJob) -> Outcome:
-        """Cut and score sources from what is stored; each on its own, so that one cannot fail all."""
+        """Cut and score sources from what is stored, each on its own: one must not fail all."""
         outcome = Outcome(job.source_ids)
+        wanted = [self._operators[name] for name in job.wanted]
         with Session(Catalog.open(self._catalog)) as session:
-            for measured in load_measured(session, job.source_ids):
+            unscored = partial(unscored_clips, session)
+            for measured in load_measured(session, job.source_ids, self._settings.cutting):
                 try:
-                    finish_source(measured, self._settings, self._operators, job.wanted, outcome)
+                    finish_source(measured, self._settings, wanted, outcome, unscored)
                 except Exception as error:  # see above
                     outcome.problems.append(
                         Problem.of(
@@ -169,7 +186,7 @@ class Worker:
 
 @contextmanager
 def _local_copy(item: Input) -> Iterator[Path]:
-    """The input as a local file; one from an object store is fetched for as long as it is needed."""
+    """The input as a local file; one from an object store is fetched while it is needed."""
     if not item.is_remote:
         yield Path(item.uri)
         return

@@ -139,7 +139,7 @@ class Operator(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if getattr(cls, "__abstractmethods__", None):
+        if cls.__name__.startswith("_") or getattr(cls, "__abstractmethods__", None):
             return
         for attribute in ("name", "version", "columns"):
             if not hasattr(cls, attribute):
