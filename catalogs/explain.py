@@ -197,10 +197,9 @@ def _only_one(ids: Sequence[str], prefix: str) -> str:
 
 def _origin(session: Session, clip_id: str) -> dict[str, Any]:
     """Source, its address, start and end of a clip, by the names that `Why` has for them."""
-    query = (
-        f"select c.source_id, s.uri, c.start_s, c.end_s from ({session.scan('clips')}) c "
-        f"left join ({session.scan('sources')}) s on s.source_id = c.source_id "
-        "where c.clip_id = ? limit 1"
-    )
-    row = session.connection.execute(query, [clip_id]).fetchone()
-    return dict(zip(("source_id", "uri", "start_s", "end_s"), row or [None] * 4, strict=True))
+    clip = f"select source_id, start_s, end_s from ({session.scan('clips')}) where clip_id = ?"
+    source, *span = session.connection.execute(clip, [clip_id]).fetchone() or (None, None, None)
+    # Asked apart: a constant in a filter skips row groups, a join would read them all.
+    query = f"select uri from ({session.scan('sources')}) where source_id = ?"
+    (uri,) = session.connection.execute(query, [source]).fetchone() or (None,)
+    return dict(zip(("source_id", "uri", "start_s", "end_s"), (source, uri, *span), strict=True))

@@ -12,7 +12,7 @@ offers the verdicts as SQL. Nothing is written: `catalogs.select` records a judg
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,12 +22,13 @@ import pyarrow as pa
 
 from catalogs.errors import GateError, QueryError, RecipeError
 from catalogs.gates import Expression, Gate, Grammar
-from catalogs.query import Session, resolve_cutting, sql_text, wide_columns
+from catalogs.query import Session, resolve_cutting, sql_name, sql_text, wide_columns
 from catalogs.recipe import Recipe
 from catalogs.splits import split_sql
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
+    from catalogs.files import DataFile
 
 __all__ = ["DEFAULT_LIMITS", "Judgement", "Limits", "Stage", "time_limit"]
 
@@ -80,6 +81,20 @@ class Stage:
     reason: str
 
 
+class _ClipSession(Session):
+    """A session on one clip alone, or on all: it reads no other clip's rows from any table."""
+
+    def __init__(self, catalog: Catalog, clip_id: str | None, **options: Any):
+        self._clip_id = clip_id
+        super().__init__(catalog, **options)
+
+    def scan(self, table: str, files: Iterable[DataFile] | None = None) -> str:
+        body = super().scan(table, files)
+        if self._clip_id is None or not (table == "clips" or table.startswith("scores/")):
+            return body
+        return f"select * from (from ({body}) where clip_id = {sql_text(self._clip_id)})"
+
+
 class Judgement:
     """A recipe on the clips of one cutting of a catalog. Use it as a context manager.
 
@@ -100,8 +115,8 @@ class Judgement:
         self.recipe = recipe
         self.limits = limits
         self.cutting = self._choose_cutting(catalog, recipe, cutting)
-        self.session = Session(
-            catalog, cutting=self.cutting, memory=limits.memory, threads=limits.threads
+        self.session = _ClipSession(
+            catalog, only, cutting=self.cutting, memory=limits.memory, threads=limits.threads
         )
         self.columns = wide_columns(self.session)
         grammar = Grammar(self.columns, operators)
@@ -114,7 +129,6 @@ class Judgement:
             grammar.expression(recipe.splits.group_by, "splits group_by") if recipe.splits else None
         )
         self._check_near()
-        self._only = only
         self._bind()
 
     def __enter__(self) -> Judgement:
@@ -202,8 +216,7 @@ class Judgement:
             f"(\n{gate.predicate}\n) as {name}"
             for gate, name in zip(self.gates, self.names, strict=True)
         ]
-        only = f" where clip_id = {sql_text(self._only)}" if self._only else ""
-        return f"select {', '.join([*map(_quoted, self.used_columns), *verdicts])} from clips{only}"
+        return f"select {', '.join([*map(sql_name, self.used_columns), *verdicts])} from clips"
 
     @property
     def _has_near(self) -> bool:
@@ -282,24 +295,27 @@ class Judgement:
         return split_sql(group, self.recipe.splits)
 
     def ledger(self, where: str = "true") -> str:
-        """SQL of the verdicts in the columns of `decisions`, without the selection's id."""
+        """SQL of the verdicts in the columns of `decisions`, without the selection's id.
+
+        Gates come first, in the order of clip ids, then the stages, in that order as well.
+        """
         parts = []
         if self.gates:
             structs = ", ".join(map(self._verdict, self.gates, self.names))
             parts.append(
                 "select clip_id, 'gate' as stage, unnest([" + structs + "], recursive := true) "
-                f"from judged where {where}"
+                f"from (from judged where {where} order by clip_id)"
             )
         parts += [
             (
                 f"select clip_id, {sql_text(item.stage)}, {sql_text(item.gate)}, {item.value}, "
                 f"{sql_text(item.predicate)}, {item.passed}, "
                 f"case when not ({item.passed}) then {item.reason} end "
-                f"from survivors where ({item.reached}) and {where}"
+                f"from survivors where ({item.reached}) and {where} order by clip_id"
             )
             for item in self.stages
         ]
-        return " union all ".join(parts)
+        return " union all ".join(f"({part})" for part in parts)
 
     def _verdict(self, gate: Gate, verdict: str) -> str:
         predicate = sql_text(gate.predicate)
@@ -314,7 +330,7 @@ class Judgement:
 
     def _null_reason(self, gate: Gate) -> str:
         cases = [
-            f"when {_quoted(name)} is null then {sql_text(self._absence(name))}"
+            f"when {sql_name(name)} is null then {sql_text(self._absence(name))}"
             for name in gate.columns
         ]
         nothing = sql_text(f"gives NULL: {gate.predicate}")
@@ -375,17 +391,13 @@ class Judgement:
                 raise QueryError(str(error)) from error
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _value(columns: Sequence[str]) -> str:
     """SQL of the measurements as text: the bare value, or `name=value` for several."""
     if not columns:
         return "null::varchar"
     if len(columns) == 1:
-        return f"{_quoted(columns[0])}::varchar"
+        return f"{sql_name(columns[0])}::varchar"
     named = [
-        f"{sql_text(name + '=')} || coalesce({_quoted(name)}::varchar, 'NULL')" for name in columns
+        f"{sql_text(name + '=')} || coalesce({sql_name(name)}::varchar, 'NULL')" for name in columns
     ]
     return f"concat_ws(', ', {', '.join(named)})"

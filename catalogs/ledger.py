@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from catalogs.errors import NotFoundError, nearest
+from catalogs.files import DataFile
 from catalogs.query import Session
 from catalogs.recipe import Recipe, parse_recipe
-from catalogs.tables import DataFile
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog

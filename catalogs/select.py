@@ -8,7 +8,7 @@ it read: making it again on unchanged data changes nothing, making another one u
 leaves the older one readable, for `diff`.
 
 Verdicts are written in ranges of clip ids, each sorted, so that memory stays bounded and the
-verdicts on one clip lie in one row group of one file.
+verdicts on one clip lie in one file, in a row group or two.
 """
 
 from __future__ import annotations
@@ -187,10 +187,7 @@ class _Writer:
 
     def _decisions(self, where: str) -> str:
         ledger = self._judgement.ledger(where)
-        return (
-            f"select {sql_text(self._selection_id)} as selection_id, * from ({ledger}) "
-            "order by clip_id"
-        )
+        return f"select {sql_text(self._selection_id)} as selection_id, * from ({ledger})"
 
     def _kept(self, where: str) -> str:
         created = sql_text(self._started.isoformat())
