@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from catalogs.errors import UsageError
 from curation.segment.base import Boundary, cuts_at, spaced
-from curation.segment.content import DEFAULT_WEIGHTS, Weights, content_scores
+from curation.segment.content import (
+    DEFAULT_WEIGHTS,
+    ROUGHNESS,
+    Weights,
+    content_scores,
+    rough_scores,
+)
 from curation.signals import VideoSignals
 
 __all__ = ["detect"]
@@ -40,21 +46,22 @@ def detect(
     """
     if window < 1:
         raise UsageError(f"a window of {window} frames", allowed="at least 1")
-    scores = content_scores(signals, weights)
-    if len(scores) <= 2 * window:
-        return []
-    candidates = window + np.flatnonzero(scores[window:-window] >= min_content)
-    ratio = _ratios(scores, candidates, window)
-    return cuts_at(signals, spaced(candidates[ratio >= threshold], min_frames))
+    rough = rough_scores(signals, weights)[window : len(signals) - window]
+    at = window + np.flatnonzero(rough >= min_content - ROUGHNESS)
+    steps = np.arange(-window, window + 1)
+    around = content_scores(signals, (at[:, None] + steps).ravel(), weights)
+    around = around.reshape(len(at), len(steps))
+    is_cut = (_ratios(around) >= threshold) & (around[:, window] >= min_content)
+    return cuts_at(signals, spaced(at[is_cut], min_frames))
 
 
-def _ratios(scores: NDArray[np.float64], at: NDArray[np.intp], window: int) -> NDArray[np.float64]:
-    """Score over the mean of its neighbours, for the frames `at`."""
-    around = np.zeros(len(at))
-    for step in (*range(-window, 0), *range(1, window + 1)):
-        around += scores[at + step]
-    around /= 2.0 * window
-    moving = np.abs(around) >= _STILL
-    ratio = np.full(len(at), _MOST)
-    np.divide(scores[at], around, out=ratio, where=moving)
+def _ratios(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Score of the middle frame of each row over the mean of the others."""
+    window = scores.shape[1] // 2
+    total = np.zeros(len(scores))
+    for column in (*range(window), *range(window + 1, 2 * window + 1)):
+        total += scores[:, column]
+    mean = total / (2.0 * window)
+    ratio = np.full(len(scores), _MOST)
+    np.divide(scores[:, window], mean, out=ratio, where=np.abs(mean) >= _STILL)
     return np.minimum(ratio, _MOST)

@@ -9,9 +9,9 @@ over stored signals: it opens no video. Its keyword arguments are its settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from itertools import repeat
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,8 @@ __all__ = ["Boundary", "BoundaryKind", "cuts_at", "spaced"]
 BoundaryKind = Literal["cut", "dissolve", "fade_in", "fade_out"]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Boundary:
-    """A change of shot."""
+class Boundary(NamedTuple):
+    """A change of shot. Boundaries sort by time."""
 
     frame: int
     """First frame of the new shot; of a gradual change its first mixed frame."""
@@ -36,9 +35,12 @@ class Boundary:
     """Of `frame`."""
 
 
-def cuts_at(signals: VideoSignals, frames: Iterable[int]) -> list[Boundary]:
+def cuts_at(signals: VideoSignals, frames: Sequence[int] | NDArray[np.intp]) -> list[Boundary]:
     """Hard cuts before the given frames."""
-    return [Boundary(int(at), int(at), "cut", int(signals.pts[at])) for at in frames]
+    at = np.asarray(frames, np.intp)
+    starts = at.tolist()
+    columns = zip(starts, starts, repeat("cut"), signals.pts[at].tolist(), strict=False)
+    return list(map(Boundary._make, columns))
 
 
 def spaced(candidates: NDArray[np.intp], min_frames: int) -> list[int]:

@@ -14,11 +14,12 @@ from catalogs.errors import UsageError
 from curation.segment.base import Boundary, cuts_at
 from curation.signals import VideoSignals
 
-__all__ = ["content_scores", "detect", "merged_cuts"]
+__all__ = ["ROUGHNESS", "content_scores", "detect", "merged_cuts", "rough_scores"]
 
 Weights = Sequence[float]
 
 DEFAULT_WEIGHTS = (1.0, 1.0, 1.0, 0.0)
+ROUGHNESS = 0.01
 _PARTS = ("hue_delta", "sat_delta", "lum_delta", "edge_delta")
 
 
@@ -37,34 +38,43 @@ def detect(
         min_frames: a run of cuts closer than this is merged into its last one.
         weights: of hue, saturation, value and edges.
     """
-    above = np.flatnonzero(content_scores(signals, weights) >= threshold)
+    likely = np.flatnonzero(rough_scores(signals, weights) >= threshold - ROUGHNESS)
+    above = likely[content_scores(signals, likely, weights) >= threshold]
     return cuts_at(signals, merged_cuts(above, len(signals), min_frames))
 
 
-def content_scores(
-    signals: VideoSignals, weights: Weights = DEFAULT_WEIGHTS
-) -> NDArray[np.float64]:
-    """Weighted mean change of each frame; 0 for the first.
+def rough_scores(signals: VideoSignals, weights: Weights = DEFAULT_WEIGHTS) -> NDArray[np.float32]:
+    """Weighted mean change of every frame, within `ROUGHNESS` of the exact one."""
+    parts = _weighted_parts(weights)
+    scale = np.float32(1.0 / sum(abs(weight) for weight in weights))
+    total = signals[parts[0][0]] * (np.float32(parts[0][1]) * scale)
+    for name, weight in parts[1:]:
+        total += signals[name] * (np.float32(weight) * scale)
+    return total
 
-    Changes are stored as float32 means over a known number of pixels. Going back to the integer
+
+def content_scores(
+    signals: VideoSignals, at: NDArray[np.intp], weights: Weights = DEFAULT_WEIGHTS
+) -> NDArray[np.float64]:
+    """Weighted mean change of the frames `at`, to the last bit.
+
+    Changes are stored as float32 means over a known number of pixels: going back to the integer
     sum gives the exact value again.
     """
+    pixels = signals.small_size[0] * signals.small_size[1]
+    total = np.zeros(len(at))
+    for name, weight in _weighted_parts(weights):
+        total += np.rint(np.multiply(signals[name][at], pixels, dtype=np.float64)) / pixels * weight
+    return total / sum(abs(weight) for weight in weights)
+
+
+def _weighted_parts(weights: Weights) -> list[tuple[str, float]]:
     if len(weights) != len(_PARTS) or not any(weights):
         raise UsageError(
             f"content weights {list(weights)}",
             allowed="four numbers for hue, saturation, value and edges, not all zero",
         )
-    pixels = signals.small_size[0] * signals.small_size[1]
-    total = np.zeros(len(signals))
-    for name, weight in zip(_PARTS, weights, strict=True):
-        if weight:
-            exact = np.multiply(signals[name], pixels, dtype=np.float64)
-            np.rint(exact, out=exact)
-            exact /= pixels
-            exact *= weight
-            total += exact
-    total /= sum(abs(weight) for weight in weights)
-    return total
+    return [(name, weight) for name, weight in zip(_PARTS, weights, strict=True) if weight]
 
 
 def merged_cuts(above: NDArray[np.intp], frames: int, min_frames: int) -> list[int]:
@@ -74,7 +84,7 @@ def merged_cuts(above: NDArray[np.intp], frames: int, min_frames: int) -> list[i
     which ends when `min_frames` pass without a change; the last change is then the cut.
     """
     if min_frames <= 0:
-        return [int(at) for at in above]
+        return above.tolist()
     cuts: list[int] = []
     last, merge_start = 0, -1
     for at in [*(int(event) for event in above), None]:

@@ -89,31 +89,33 @@ def find_gradual(signals: VideoSignals, cuts: NDArray[np.intp]) -> list[Boundary
 def _mixing_windows(looks: Looks, half: int, cuts: NDArray[np.intp]) -> Iterator[_Window]:
     """Windows of `2 * half + 1` frames that pass every test."""
     stride = max(1, half // 4)
-    centers = np.arange(half, len(looks) - half, stride)
-    crossed = np.searchsorted(cuts, centers + half, "right") - np.searchsorted(
-        cuts, centers - half, "right"
-    )
-    centers = centers[crossed == 0]
-    for first in range(0, len(centers), _BLOCK):
-        block = centers[first : first + _BLOCK]
-        change, keep = _changed_ends(looks, block, half)
-        block, change = block[keep], change[keep]
-        residual, fits = _mix_fit(looks, block, half)
+    ends = len(looks) - half
+    for first in range(half, ends, _BLOCK * stride):
+        last = min(first + _BLOCK * stride, ends)
+        centers, change = _changed_ends(looks, slice(first, last, stride), half)
+        whole = np.searchsorted(cuts, centers - half, "right") == np.searchsorted(
+            cuts, centers + half, "right"
+        )
+        centers, change = centers[whole], change[whole]
+        residual, fits = _mix_fit(looks, centers, half)
         score = change * (1.0 - residual)
-        for center, value in zip(block[fits].tolist(), score[fits].tolist(), strict=True):
+        for center, value in zip(centers[fits].tolist(), score[fits].tolist(), strict=True):
             yield _Window(center, half, value)
 
 
 def _changed_ends(
-    looks: Looks, centers: NDArray[np.intp], half: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Change between the ends, and whether it is large, wide and a change of picture."""
-    opening, closing = looks.at(centers - half), looks.at(centers + half)
-    difference = closing - opening
-    change = np.sqrt((difference * difference).mean(axis=1))
-    coverage = (np.abs(difference) > 8).mean(axis=1)
-    other = flat(opening) | flat(closing) | (likeness(opening, closing) < _DIFFERENT)
-    return change, (change > _LEAST_CHANGE) & (coverage > _LEAST_COVERAGE) & other
+    looks: Looks, at: slice, half: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Centers whose ends differ much, widely and by more than light; and by how much."""
+    opening, closing = (
+        slice(at.start + shift, at.stop + shift, at.step) for shift in (-half, half)
+    )
+    change, alike, flat_end = looks.pairs(opening, closing)
+    keep = (change > _LEAST_CHANGE) & (flat_end | (alike < _DIFFERENT))
+    centers = np.arange(at.start, at.stop, at.step)[keep]
+    difference = looks.at(centers + half) - looks.at(centers - half)
+    wide = (np.abs(difference) > 8).mean(axis=1) > _LEAST_COVERAGE
+    return centers[wide], change[keep][wide]
 
 
 def _mix_fit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,29 @@ class Looks:
     def at(self, frames: NDArray[np.intp]) -> NDArray[np.float32]:
         """(n, samples) luma of the given frames; those outside the video are its ends."""
         return self._vectors[np.clip(frames, 0, len(self) - 1)].astype(np.float32)
+
+    def pairs(
+        self, one: slice, two: slice
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Distance, likeness, and whether either picture is flat, for two rows of frames."""
+        first, second = (self._vectors[row].astype(np.float32) for row in (one, two))
+        dot = np.einsum("nk,nk->n", first, second) / np.float32(first.shape[1])
+        mean_one, mean_two = self._means[one], self._means[two]
+        square_one, square_two = self._squares[one], self._squares[two]
+        distance = np.sqrt(np.maximum(square_one + square_two - 2 * dot, 0))
+        spread_one = np.sqrt(np.maximum(square_one - mean_one**2, 0))
+        spread_two = np.sqrt(np.maximum(square_two - mean_two**2, 0))
+        alike = (dot - mean_one * mean_two) / (spread_one * spread_two + _LEAST_SCALE)
+        return distance, alike, np.minimum(spread_one, spread_two) < _FLAT_STD
+
+    @cached_property
+    def _means(self) -> NDArray[np.float32]:
+        return self._vectors.mean(axis=1, dtype=np.float32)
+
+    @cached_property
+    def _squares(self) -> NDArray[np.float32]:
+        vectors = self._vectors.astype(np.float32)
+        return np.einsum("nk,nk->n", vectors, vectors) / np.float32(vectors.shape[1])
 
     def distance(self, one: NDArray[np.intp], two: NDArray[np.intp]) -> NDArray[np.float32]:
         """Root mean square difference of luma between pairs of frames."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from catalogs.errors import RecipeError, nearest
@@ -41,14 +43,17 @@ def detector_version(name: str) -> int:
     return DETECTORS[name]
 
 
-def detector_options(name: str) -> dict[str, Any]:
+@cache
+def detector_options(name: str) -> Mapping[str, Any]:
     """Options of a detector and their defaults."""
     parameters = inspect.signature(_function(name)).parameters.values()
-    return {
-        option.name: option.default
-        for option in parameters
-        if option.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    return MappingProxyType(
+        {
+            option.name: option.default
+            for option in parameters
+            if option.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+    )
 
 
 def run_detector(name: str, signals: VideoSignals, options: Mapping[str, Any]) -> list[Boundary]:
@@ -65,6 +70,7 @@ def run_detector(name: str, signals: VideoSignals, options: Mapping[str, Any]) -
     return boundaries
 
 
+@cache
 def _function(name: str) -> Any:
     detector_version(name)
     return importlib.import_module(f"curation.segment.{name}").detect

@@ -1,18 +1,19 @@
 """From boundaries to clips: trimming, joining, minimum and maximum length.
 
-Every step works on frame numbers; times are those of the frames. A clip ends where its next frame
-begins, and the last one where the video ends.
+Every step works on frame numbers, for all shots of a video at once; times are those of the frames.
+A clip ends where its next frame begins, and the last one where the video ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from math import ceil
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation.segment.base import Boundary
 from curation.segment.looks import Looks
@@ -20,13 +21,19 @@ from curation.segment.registry import run_detector
 from curation.segment.settings import SegmentSettings
 from curation.signals import VideoSignals
 
-__all__ = ["ClipSpan", "Edge", "detect", "segment", "spans"]
+__all__ = ["EDGES", "ClipSpan", "ClipTable", "Edge", "clip_table", "detect", "segment", "spans"]
 
-Edge = Literal["cut", "dissolve", "fade", "file end", "split"]
+Edge = Literal["file end", "split", "cut", "dissolve", "fade_in", "fade_out"]
+
+EDGES: tuple[Edge, ...] = ("file end", "split", "cut", "dissolve", "fade_in", "fade_out")
+_FILE_END, _SPLIT, _CUT, _DISSOLVE, _FADE_IN, _FADE_OUT = range(len(EDGES))
+_CODES = {edge: code for code, edge in enumerate(EDGES)}
+
+Frames = NDArray[np.int64]
+Codes = NDArray[np.int8]
 
 
-@dataclass(frozen=True, slots=True)
-class ClipSpan:
+class ClipSpan(NamedTuple):
     """One clip: frames and times, the end exclusive."""
 
     start_frame: int
@@ -38,11 +45,35 @@ class ClipSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shot:
-    start: int
-    end: int
-    starts_with: Edge
-    ends_with: Edge
+class ClipTable:
+    """The clips of one video as columns; edges are positions in `EDGES`."""
+
+    start_frame: Frames
+    end_frame: Frames
+    start_pts: Frames
+    end_pts: Frames
+    starts_with: Codes
+    ends_with: Codes
+
+    def __len__(self) -> int:
+        return len(self.start_frame)
+
+    def rows(self) -> list[ClipSpan]:
+        """The same, one object per clip."""
+        numbers = (self.start_frame, self.end_frame, self.start_pts, self.end_pts)
+        edges = ([EDGES[code] for code in codes] for codes in (self.starts_with, self.ends_with))
+        columns = [column.tolist() for column in numbers]
+        return [ClipSpan(*row) for row in zip(*columns, *edges, strict=True)]
+
+
+class _Shots(NamedTuple):
+    start: Frames
+    end: Frames
+    opens: Codes
+    closes: Codes
+
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> _Shots:
+        return _Shots(self.start[chosen], self.end[chosen], self.opens[chosen], self.closes[chosen])
 
 
 def detect(signals: VideoSignals, settings: SegmentSettings) -> list[Boundary]:
@@ -50,144 +81,137 @@ def detect(signals: VideoSignals, settings: SegmentSettings) -> list[Boundary]:
     return run_detector(settings.detector, signals, settings.detector_settings())
 
 
-def segment(signals: VideoSignals, settings: SegmentSettings) -> list[ClipSpan]:
+def segment(signals: VideoSignals, settings: SegmentSettings) -> ClipTable:
     """Clips of one video: boundaries, then the rules of `settings`."""
-    return spans(detect(signals, settings), signals, settings)
+    return clip_table(detect(signals, settings), signals, settings)
 
 
 def spans(
     boundaries: Sequence[Boundary], signals: VideoSignals, settings: SegmentSettings
 ) -> list[ClipSpan]:
+    """Clips between boundaries, in order, one object each."""
+    return clip_table(boundaries, signals, settings).rows()
+
+
+def clip_table(
+    boundaries: Sequence[Boundary], signals: VideoSignals, settings: SegmentSettings
+) -> ClipTable:
     """Clips between boundaries, in order."""
-    shots = list(_between(boundaries, len(signals), settings.trim_mixed))
+    edges = np.append(signals.pts, signals.end_pts)
+    shots = _between(boundaries, len(signals), settings.trim_mixed)
     if settings.stitch_s > 0:
-        shots = _stitched(shots, signals, settings.stitch_s)
+        shots = _stitched(shots, signals, _ticks(settings.stitch_s, signals, floor))
     if settings.trim_s > 0:
-        shots = [_trimmed(shot, signals, settings.trim_s) for shot in shots]
-    return [
-        _clip(part, signals)
-        for shot in shots
-        for part in _of_allowed_length(shot, signals, settings)
-        if part.end > part.start and _seconds(part, signals) >= settings.min_s
-    ]
+        shots = _trimmed(shots, edges, _ticks(settings.trim_s, signals, ceil))
+    if settings.max_s is not None and settings.long_shot != "keep":
+        most = _ticks(settings.max_s, signals, floor)
+        shots = _shortened(shots, edges, most, split=settings.long_shot == "split")
+    length = edges[shots.end] - edges[shots.start]
+    shots = shots.take((length > 0) & (length >= _ticks(settings.min_s, signals, ceil)))
+    return ClipTable(
+        shots.start,
+        shots.end,
+        edges[shots.start],
+        edges[shots.end],
+        shots.opens,
+        shots.closes,
+    )
 
 
-def _between(boundaries: Sequence[Boundary], frames: int, trim_mixed: bool) -> Iterator[_Shot]:
-    start, edge = 0, "file end"
-    for boundary in sorted(boundaries):
-        end, following = _sides(boundary, trim_mixed)
-        kind = boundary.kind.split("_", 1)[0]
-        if end > start:
-            yield _Shot(start, min(end, frames), edge, kind)  # type: ignore[arg-type]
-        start, edge = max(start, following), kind
-    if frames > start:
-        yield _Shot(start, frames, edge, "file end")  # type: ignore[arg-type]
+def _ticks(seconds: float, signals: VideoSignals, rounded: Callable[[Fraction], int]) -> int:
+    """Seconds as they are written, in ticks of the video."""
+    return rounded(Fraction(str(seconds)) / signals.time_base)
 
 
-def _sides(boundary: Boundary, trim_mixed: bool) -> tuple[int, int]:
-    """Where the shot before a boundary ends and the one after it starts.
+def _between(boundaries: Sequence[Boundary], frames: int, trim_mixed: bool) -> _Shots:
+    """Shots between boundaries.
 
     Mixed frames belong to nobody when they are trimmed; otherwise those of a fade belong to its
     picture and those of a dissolve are shared out in the middle.
     """
-    if boundary.kind == "cut":
-        return boundary.frame, boundary.frame
-    after = boundary.end_frame + 1
+    frame, end_frame, kind, _ = zip(*sorted(boundaries), strict=True) if boundaries else [()] * 4
+    first, after = np.array(frame, np.int64), np.array(end_frame, np.int64) + 1
+    kinds = np.array([_CODES[name] for name in kind], np.int8)
     if trim_mixed:
-        return boundary.frame, after
-    if boundary.kind == "fade_in":
-        return boundary.frame, boundary.frame
-    if boundary.kind == "fade_out":
-        return after, after
-    middle = (boundary.frame + after) // 2
-    return middle, middle
+        ends, starts = first, np.where(kinds == _CUT, first, after)
+    else:
+        middle = (first + after) // 2
+        ends = np.select([kinds == _DISSOLVE, kinds == _FADE_OUT], [middle, after], first)
+        starts = ends
+    opens = np.concatenate([[_FILE_END], kinds]).astype(np.int8)
+    closes = np.concatenate([kinds, [_FILE_END]]).astype(np.int8)
+    start = np.maximum.accumulate(np.concatenate([[0], starts]))
+    end = np.minimum(np.append(ends, frames), frames)
+    shots = _Shots(start, end, opens, closes)
+    return shots.take(end > start)
 
 
-def _stitched(shots: list[_Shot], signals: VideoSignals, most_s: float) -> list[_Shot]:
+def _stitched(shots: _Shots, signals: VideoSignals, most_ticks: int) -> _Shots:
     """Shots whose picture is back after something short, joined over it.
 
-    The last frame before and the first after the interruption are compared, and the interruption's
-    middle is what they must differ from.
+    The last frame before and the first after the interruption are compared, and the middle of the
+    interruption is what they must differ from.
     """
     looks = Looks(signals)
-    joined: list[_Shot] = []
-    for shot in shots:
-        while len(joined) >= 2 and _continues(looks, joined[-2], joined[-1], shot, signals, most_s):
-            joined.pop()
-            shot = replace(shot, start=joined[-1].start, starts_with=joined.pop().starts_with)
-        joined.append(shot)
-    return joined
+    edges = np.append(signals.pts, signals.end_pts)
+    groups: list[tuple[int, int]] = []
+    for position in range(len(shots.start)):
+        groups.append((position, position))
+        while len(groups) >= 3:
+            (first, before), (away, back), (after, last) = groups[-3:]
+            end, start = shots.end[before], shots.start[after]
+            if edges[start] - edges[end] > most_ticks:
+                break
+            middle = (shots.start[away] + shots.end[back]) // 2
+            if not looks.same(*(np.array([frame]) for frame in (end - 1, start, middle)))[0]:
+                break
+            groups[-3:] = [(first, last)]
+    firsts, lasts = [first for first, _ in groups], [last for _, last in groups]
+    return _Shots(shots.start[firsts], shots.end[lasts], shots.opens[firsts], shots.closes[lasts])
 
 
-def _continues(
-    looks: Looks, before: _Shot, between: _Shot, after: _Shot, signals: VideoSignals, most_s: float
-) -> bool:
-    gap = signals.boundary_pts(after.start) - signals.boundary_pts(before.end)
-    if gap * float(signals.time_base) > most_s:
-        return False
-    frames = before.end - 1, after.start, (between.start + between.end) // 2
-    return bool(looks.same(*(np.array([frame]) for frame in frames))[0])
+def _trimmed(shots: _Shots, edges: Frames, ticks: int) -> _Shots:
+    """Shots without their first and last `ticks`, except at the ends of the file."""
+    later = np.searchsorted(edges, edges[shots.start] + ticks)
+    earlier = np.searchsorted(edges, edges[shots.end] - ticks, side="right") - 1
+    start = np.where(shots.opens == _FILE_END, shots.start, later)
+    end = np.where(shots.closes == _FILE_END, shots.end, earlier)
+    return shots._replace(start=start, end=end).take(end > start)
 
 
-def _trimmed(shot: _Shot, signals: VideoSignals, trim_s: float) -> _Shot:
-    ticks = ceil(trim_s / float(signals.time_base) - 1e-9)
-    start, end = shot.start, shot.end
-    if shot.starts_with != "file end":
-        start = int(np.searchsorted(signals.pts, signals.boundary_pts(start) + ticks))
-    if shot.ends_with != "file end":
-        end = int(np.searchsorted(signals.pts, signals.boundary_pts(end) - ticks, "right")) - 1
-    return replace(shot, start=start, end=max(start, end))
+def _shortened(shots: _Shots, edges: Frames, most_ticks: int, *, split: bool) -> _Shots:
+    """Shots of at most `most_ticks`: longer ones in equal parts, or left out."""
+    long = edges[shots.end] - edges[shots.start] > most_ticks
+    if not long.any():
+        return shots
+    if not split:
+        return shots.take(~long)
+    parts = [shots.take(~long)]
+    for position in np.flatnonzero(long).tolist():
+        inner = _equal_parts(
+            int(shots.start[position]), int(shots.end[position]), edges, most_ticks
+        )
+        start, end = inner[:-1], inner[1:]
+        opens = np.full(len(start), _SPLIT, np.int8)
+        closes = opens.copy()
+        opens[0], closes[-1] = shots.opens[position], shots.closes[position]
+        parts.append(_Shots(start, end, opens, closes))
+    joined = _Shots(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return joined.take(np.argsort(joined.start))
 
 
-def _of_allowed_length(
-    shot: _Shot, signals: VideoSignals, settings: SegmentSettings
-) -> Iterator[_Shot]:
-    too_long = settings.max_s is not None and _seconds(shot, signals) > settings.max_s
-    if not too_long or settings.long_shot == "keep":
-        yield shot
-    elif settings.long_shot == "split" and settings.max_s is not None:
-        yield from _split(shot, signals, settings.max_s)
+def _equal_parts(start: int, end: int, edges: Frames, most_ticks: int) -> Frames:
+    """Frames at which a shot is cut: as few parts as keep each within `most_ticks`.
 
-
-def _split(shot: _Shot, signals: VideoSignals, max_s: float) -> Iterator[_Shot]:
-    """Equal parts, as few as keep each within `max_s`.
-
-    Parts begin on frames, so an even share of the time may end a frame late; then one part more
-    is made.
+    Parts begin on frames, so an even share of the time may be a frame too long; then one part
+    more is made.
     """
-    parts = ceil(_seconds(shot, signals) / max_s)
-    first, last = signals.boundary_pts(shot.start), signals.boundary_pts(shot.end)
+    first, last = int(edges[start]), int(edges[end])
+    count = -(-(last - first) // most_ticks)
     while True:
-        wanted = first + (last - first) * np.arange(1, parts) / parts
-        inner = np.searchsorted(signals.pts[shot.start : shot.end], wanted) + shot.start
-        edges = [shot.start, *np.unique(inner).tolist(), shot.end]
-        cuts: list[_Shot] = [
-            _Shot(
-                start,
-                end,
-                shot.starts_with if start == shot.start else "split",
-                shot.ends_with if end == shot.end else "split",
-            )
-            for start, end in pairwise(edges)
-            if end > start
-        ]
-        if parts >= shot.end - shot.start or all(_seconds(part, signals) <= max_s for part in cuts):
-            yield from cuts
-            return
-        parts += 1
-
-
-def _seconds(shot: _Shot, signals: VideoSignals) -> float:
-    ticks = signals.boundary_pts(shot.end) - signals.boundary_pts(shot.start)
-    return float(ticks * signals.time_base)
-
-
-def _clip(shot: _Shot, signals: VideoSignals) -> ClipSpan:
-    return ClipSpan(
-        shot.start,
-        shot.end,
-        signals.boundary_pts(shot.start),
-        signals.boundary_pts(shot.end),
-        shot.starts_with,
-        shot.ends_with,
-    )
+        wanted = first + (last - first) * np.arange(1, count) // count
+        inner = start + np.searchsorted(edges[start:end], wanted)
+        frames = np.unique(np.concatenate([[start], inner, [end]])).astype(np.int64)
+        if count >= end - start or np.diff(edges[frames]).max() <= most_ticks:
+            return frames
+        count += 1
