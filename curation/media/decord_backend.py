@@ -125,6 +125,14 @@ def _from_rgb(pixel_format: PixelFormat) -> Callable[[NDArray[np.uint8]], Any]:
     return (lambda image: image) if code is None else (lambda image: cv2.cvtColor(image, code))
 
 
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _last_words(error: Exception) -> str:
     """The innermost of decord's nested messages, without its build machine's paths."""
     line = next((line for line in str(error).splitlines() if line.strip()), "decord failed")
@@ -145,7 +153,7 @@ def _fit_for_decord(path: PathInput) -> tuple[Any, Any, Geometry]:
         "frames that an edit list hides": bool(found.index.discarded),
         "packets without timestamps": bool(found.index.untimed),
         "two frames at one instant": bool((np.diff(found.index.pts) <= 0).any()),
-        "a file name that is not UTF-8": "\\x" in shown_path(path),
+        "a file name that is not UTF-8": not _is_utf8(os.fsencode(path)),
     }
     unfit = [reason for reason, holds in reasons.items() if holds]
     if unfit:

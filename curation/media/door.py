@@ -67,7 +67,7 @@ def decoder_words(error: BaseException) -> str:
 
 def shown_path(path: PathInput) -> str:
     """A path as printable text, whatever bytes it is made of."""
-    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @contextmanager

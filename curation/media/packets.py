@@ -97,7 +97,7 @@ def frame_rate(index: PacketIndex, time_base: Fraction, stated: Fraction | None)
     """
     frames = len(index.pts)
     span_ticks = int(index.pts[-1] - index.pts[0])
-    if stated and frames > 1:
+    if stated and frames > 1 and is_uniform(index.pts):
         for rate in _plausible_rates(Fraction(stated)):
             if abs((frames - 1) / rate / time_base - span_ticks) <= 1:
                 return rate

@@ -64,6 +64,8 @@ class SourceProbe:
     """Frames that are shown, counted from packets."""
     discarded_frames: int
     """Frames that an edit list hides."""
+    lost_frames: int
+    """Frames that the header promises and the file does not hold: a download that broke off."""
     start_pts: int
     end_pts: int
     """First tick after the last frame."""
@@ -139,6 +141,7 @@ def _measured(
         is_vfr=not is_uniform(index.pts),
         frames=len(index.pts),
         discarded_frames=index.discarded,
+        lost_frames=_lost_frames(stream, index),
         start_pts=int(index.pts[0]),
         end_pts=index.end_pts,
         time_base=Fraction(stream.time_base),
@@ -189,6 +192,18 @@ def _read_packets(video: OpenedVideo, path: PathInput) -> tuple[PacketIndex, Any
     return PacketIndex.of(packets, discarded, untimed), first, has_alpha_blocks
 
 
+def _lost_frames(stream: Any, index: PacketIndex) -> int:
+    """Frames between the end of what could be read and the end that the header states.
+
+    A header counts frames that an edit list cuts away too, so its count alone proves nothing.
+    """
+    held = len(index.pts) + index.discarded + index.untimed
+    if not stream.duration or stream.frames <= held or not index.step:
+        return 0
+    stated_end = (stream.start_time or 0) + stream.duration
+    return min(stream.frames - held, max(0, round((stated_end - index.end_pts) / index.step)))
+
+
 def _problem(
     video: OpenedVideo,
     packets: int,
@@ -200,20 +215,16 @@ def _problem(
     """Why a stream cannot be used, if it cannot."""
     if side_data & _ENCRYPTION:
         return "encrypted", "the video stream is encrypted"
+    promised = video.stream.frames
+    if first is None and promised > packets + untimed:
+        return "truncated", f"the header promises {promised} frames, the file holds {packets}"
     if not packets and untimed:
         return "no_timestamps", f"{untimed} packets, none with a timestamp"
-    if not packets and video.stream.frames:
-        return (
-            "truncated",
-            f"the header promises {video.stream.frames} frames, the file holds none of them",
-        )
     if not packets:
         return "no_frames", "the file holds headers but no frames"
     if first is None:
-        return (
-            "undecodable",
-            f"none of {packets} frames decodes: {last_words or 'no picture came out'}",
-        )
+        words = last_words or "no picture came out"
+        return "undecodable", f"none of {packets} frames decodes: {words}"
     return None
 
 
