@@ -119,16 +119,7 @@ class Judgement:
             catalog, only, cutting=self.cutting, memory=limits.memory, threads=limits.threads
         )
         self.columns = wide_columns(self.session)
-        grammar = Grammar(self.columns, operators)
-        self.gates = grammar.gates(recipe.gates)
-        self.keep = self._keep(grammar)
-        self.balance_by = (
-            grammar.expression(recipe.balance.by, "balance by") if recipe.balance else None
-        )
-        self.group_by = (
-            grammar.expression(recipe.splits.group_by, "splits group_by") if recipe.splits else None
-        )
-        self._check_near()
+        self._check(Grammar(self.columns, operators))
         self._bind()
 
     def __enter__(self) -> Judgement:
@@ -151,13 +142,19 @@ class Judgement:
             found = session.sql("select 1 from clips_all where cutting = ? limit 1", [wanted])
             return wanted if found.rows() else None
 
-    def _keep(self, grammar: Grammar) -> Expression | None:
-        dedup = self.recipe.dedup
-        return grammar.order(dedup.keep, "dedup keep") if dedup and dedup.keep else None
-
-    def _check_near(self) -> None:
-        dedup = self.recipe.dedup
-        if dedup and dedup.near and DUPLICATE_GROUP not in self.columns:
+    def _check(self, grammar: Grammar) -> None:
+        """Parse every piece of SQL in the recipe."""
+        self.gates = grammar.gates(self.recipe.gates)
+        self.keep: Expression | None = None
+        self.balance_by: Expression | None = None
+        self.group_by: Expression | None = None
+        if self.recipe.dedup and self.recipe.dedup.keep:
+            self.keep = grammar.order(self.recipe.dedup.keep, "dedup keep")
+        if self.recipe.balance:
+            self.balance_by = grammar.expression(self.recipe.balance.by, "balance by")
+        if self.recipe.splits:
+            self.group_by = grammar.expression(self.recipe.splits.group_by, "splits group_by")
+        if self._has_near and DUPLICATE_GROUP not in self.columns:
             raise RecipeError(
                 f"recipe {self.recipe.name!r} drops near-duplicates, and this catalog has no "
                 f"column {DUPLICATE_GROUP!r} that says which clips are",
@@ -174,9 +171,9 @@ class Judgement:
                     f"gate {gate.name!r} gives {found}, not a yes or no: {gate.predicate}",
                     allowed="a comparison, such as: motion_px between 0.5 and 20",
                 )
-        for extra in (self.balance_by, self.group_by):
+        for extra, what in ((self.balance_by, "balance by"), (self.group_by, "splits group_by")):
             if extra is not None:
-                self._type(extra.sql, "the recipe")
+                self._type(extra.sql, what)
 
     def _type(self, expression: str, what: str) -> str:
         query = f"select (\n{expression}\n) from clips"
@@ -226,11 +223,11 @@ class Judgement:
         """Evaluate everything once, into the tables `judged` and `survivors`."""
         with self.blaming():
             self.execute(f"create or replace temp table judged as {self.source}")
-        ranked, tests = self._ranked()
-        self.execute(f"create or replace temp {'table' if tests else 'view'} survivors as {ranked}")
+        kind = "table" if self.stages else "view"
+        self.execute(f"create or replace temp {kind} survivors as {self._ranked()}")
 
-    def _ranked(self) -> tuple[str, bool]:
-        """SQL of the survivors with their ranks, and whether there are any ranks."""
+    def _ranked(self) -> str:
+        """SQL of the survivors, with the ranks that the stages look at."""
         body = f"select * from judged where {self.all_passed}"
         order = f"{self.keep.sql}\n, clip_id" if self.keep else "clip_id"
         if self._has_near:
@@ -247,7 +244,7 @@ class Judgement:
                 f"(partition by (\n{self.balance_by.sql}\n), {first} order by {order}) as __rank "
                 f"from ({body}) clips"
             )
-        return body, self._has_near or self.balance_by is not None
+        return body
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -256,31 +253,29 @@ class Judgement:
         reached = "true"
         if self._has_near:
             order = self.keep.sql if self.keep else "clip_id"
-            stages.append(
-                Stage(
-                    "dedup",
-                    "near",
-                    f"the first of its {DUPLICATE_GROUP} by {order}",
-                    reached,
-                    "__copy = 1",
-                    f"{DUPLICATE_GROUP}::varchar",
-                    "'near-duplicate of ' || __best",
-                )
+            near = Stage(
+                stage="dedup",
+                gate="near",
+                predicate=f"the first of its {DUPLICATE_GROUP} by {order}",
+                reached=reached,
+                passed="__copy = 1",
+                value=f"{DUPLICATE_GROUP}::varchar",
+                reason="'near-duplicate of ' || __best",
             )
-            reached = "__copy = 1"
+            stages.append(near)
+            reached = near.passed
         if self.recipe.balance is not None:
             by, cap = self.recipe.balance.by, self.recipe.balance.cap
-            stages.append(
-                Stage(
-                    "balance",
-                    by,
-                    f"among the first {cap} of its {by}",
-                    reached,
-                    f"__rank <= {cap}",
-                    "__group",
-                    f"'number ' || __rank || ' of its group, the cap is {cap}'",
-                )
+            balance = Stage(
+                stage="balance",
+                gate=by,
+                predicate=f"among the first {cap} of its {by}",
+                reached=reached,
+                passed=f"__rank <= {cap}",
+                value="__group",
+                reason=f"'number ' || __rank || ' of its group, the cap is {cap}'",
             )
+            stages.append(balance)
         return tuple(stages)
 
     @property

@@ -99,9 +99,12 @@ class NearDuplicates:
 
 @dataclass(frozen=True, slots=True)
 class Dedup:
-    """Which duplicates go. `keep` orders the clips of a group: the first one stays."""
+    """Which duplicates go. `keep` orders the clips of a group: the first one stays.
 
-    exact: bool = True
+    Files of equal bytes are one source and equal spans of it one clip, so exact duplicates never
+    arise; `exact: true` in a recipe says what is so.
+    """
+
     near: NearDuplicates | None = None
     keep: str | None = None
 
@@ -288,10 +291,11 @@ def _gates(part: Section) -> dict[str, str]:
 def _dedup(part: Section) -> Dedup:
     _only(part, "exact", "near", "keep")
     exact = part.get("exact", True)
-    if not isinstance(exact, bool):
-        raise _wrong(part, "exact", f"is {exact!r}", "true or false")
+    if exact is not True:
+        allowed = "true: clips with the same content have the same id and cannot both be kept"
+        raise _wrong(part, "exact", f"is {exact!r}", allowed)
     near = None if part.get("near") is False else _parsed(part, "near", _near)
-    return Dedup(exact, near, _text(part, "keep") if "keep" in part else None)
+    return Dedup(near, _text(part, "keep") if "keep" in part else None)
 
 
 def _near(part: Section) -> NearDuplicates:

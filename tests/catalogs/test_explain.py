@@ -90,8 +90,8 @@ def test_why_live_says_what_the_ledger_would(catalog: Catalog) -> None:
     dedup = Dedup(near=NearDuplicates(), keep="duration_s desc")
     for recipe in (RECIPE, Recipe("dedup", GATES, dedup=dedup, balance=Balance("uri", 1))):
         select(catalog, recipe, "x")
-        for row in ROWS:
-            live, recorded = (why(catalog, row["clip_id"], by) for by in (recipe, "x"))
+        for clip_id in ("a200", "b100", "b200"):
+            live, recorded = (why(catalog, clip_id, by) for by in (recipe, "x"))
             assert live.verdicts == recorded.verdicts
             assert (live.kept, live.split) == (recorded.kept, recorded.split)
         assert live.selection_id is None

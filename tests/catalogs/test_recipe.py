@@ -65,7 +65,7 @@ def test_every_section_is_read() -> None:
     assert recipe.score == (Score("exposure"), Score("motion", {"rate": 2}))
     assert list(recipe.gates) == ["length", "motion"]
     near = NearDuplicates(max_distance=20, min_quality=50, min_overlap=0.8)
-    assert recipe.dedup == Dedup(exact=True, near=near, keep="sharpness_median desc")
+    assert recipe.dedup == Dedup(near=near, keep="sharpness_median desc")
     assert recipe.balance == Balance("collection", 2000)
     assert recipe.splits == Splits(0.98, 0.01, 0.01, "source_id")
     assert recipe.mocap is not None
@@ -115,7 +115,8 @@ def test_cutting_depends_on_segment_settings_alone() -> None:
         ("name: x\nbalance: {by: c}", ["'cap' is missing"]),
         ("name: x\nbalance: {by: c, cap: 0}", ["'cap' is 0", "from 1"]),
         ("name: x\nbalance: {by: c, cap: true}", ["'cap' is True"]),
-        ("name: x\ndedup: {exact: 1}", ["'exact' is 1", "true or false"]),
+        ("name: x\ndedup: {exact: 1}", ["'exact' is 1", "same id"]),
+        ("name: x\ndedup: {exact: false}", ["'exact' is False", "same id"]),
         ("name: x\ndedup: {near: {max_distance: 300}}", ["0 to 256"]),
         ("name: x\nsegment: {threshold: 3}", ["'detector' is missing"]),
         ("name: x\nsegment: {detector: a, long_shot: splt}", ["split, keep, drop", "'split'"]),
@@ -128,7 +129,7 @@ def test_cutting_depends_on_segment_settings_alone() -> None:
         ("name: !!python/object/apply:os.system [ls]", ["not YAML"]),
         ("- a", ["holds no mapping"]),
         ("name: [", ["not YAML"]),
-        ("a: " + "[" * 3000, ["r.yaml"]),
+        ("a: " + "[" * 1200, ["r.yaml"]),
         ("# " + "x" * MAX_BYTES, ["larger than"]),
     ],
 )
