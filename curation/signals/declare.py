@@ -57,7 +57,8 @@ _DECLARED = (
     Signal("pan", "% of width per frame", "camera travel, right positive"),
     Signal("tilt", "% of width per frame", "camera travel, down positive"),
     Signal("zoom", "% per frame", "growth of the picture, zooming in positive"),
-    Signal("roll", "degrees per frame", "turn of the picture, clockwise positive"),
+    Signal("roll", "degrees per frame", "turn of the camera, clockwise positive (the picture turns "
+           "the other way)"),
     Signal("motion", "% of width per frame", "mean length of local motion, camera included"),
     Signal("residual_motion", "% of width per frame", "the same after the camera is taken out"),
     Signal("sharpness", "luma^2", "variance of the Laplacian of luma, longer side at 320 pixels",

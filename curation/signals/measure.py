@@ -14,6 +14,7 @@ from curation.media.door import PathInput, open_video
 from curation.media.errors import MediaError
 from curation.media.geometry import geometry_of
 from curation.media.health import DecodeHealth
+from curation.media.packets import count_gaps
 from curation.media.stream import LoopFilter, StreamDecoder
 from curation.signals.shrink import Plane
 from curation.signals.store import VideoSignals
@@ -56,10 +57,14 @@ def measure_video(
                     network=network,
                 )
             meter.add_planes(pts, *_planes(frame))
+            decoder.health.frames += 1
+            decoder.health.corrupt_frames += frame.is_corrupt
             end_pts = pts + (frame.duration or 0)
         if meter is None:
             raise MediaError("decode", "undecodable", "no frame decodes", source=str(path))
-        return meter.finish(end_pts=end_pts if end_pts > pts else None), decoder.health
+        signals = meter.finish(end_pts=end_pts if end_pts > pts else None)
+        decoder.health.missing_frames = count_gaps(signals.pts)
+        return signals, decoder.health
 
 
 @contextmanager

@@ -29,11 +29,12 @@ def motion_columns(frames: Floats, shift: Shifts) -> dict[str, Floats]:
     """Motion of each frame against the one before.
 
     Args:
-        frames: (n + 1, h, w) luma, h and w multiples of 4.
+        frames: (n + 1, h, w) luma, h and w multiples of 4. They are smoothed a little, for
+            steps of one pixel would pass for slow gradients and fast motion.
         shift: (n, 2) from `whole_shifts`.
     """
-    before, after = frames[:-1], frames[1:]
-    flow, texture = _local_flow(before, _shifted(after, shift))
+    smooth = np.stack([cv2.GaussianBlur(frame, (3, 3), 0) for frame in frames])
+    flow, texture = _local_flow(smooth[:-1], _shifted(smooth[1:], shift))
     height, width = frames.shape[1:]
     camera, leftover = _fit_similarity(flow, texture, height, width)
     percent = np.float32(100.0 / width)
@@ -44,7 +45,7 @@ def motion_columns(frames: Floats, shift: Shifts) -> dict[str, Floats]:
         "pan": -(camera[:, 0] + whole[:, 0]) * percent,
         "tilt": -(camera[:, 1] + whole[:, 1]) * percent,
         "zoom": camera[:, 2] * 100,
-        "roll": np.degrees(camera[:, 3]),
+        "roll": -np.degrees(camera[:, 3]),
         "motion": (length * weight).sum(1) * percent,
         "residual_motion": (leftover * weight).sum(1) * percent,
     }
