@@ -153,6 +153,7 @@ def _mirrored(motion: Motion) -> Motion:
     def place(values: Array | None) -> Array | None:
         return None if values is None else values[:, partners] * _REFLECT
 
+    turns = motion.rotations
     return replace(
         motion,
         skeleton=replace(
@@ -161,9 +162,7 @@ def _mirrored(motion: Motion) -> Motion:
             end_offsets=skeleton.end_offsets[ends] * _REFLECT,
         ),
         root_positions=None if motion.root_positions is None else motion.root_positions * _REFLECT,
-        rotations=None
-        if motion.rotations is None
-        else motion.rotations[:, partners] * _REFLECT_TURN,
+        rotations=None if turns is None else turns[:, partners] * _REFLECT_TURN,
         local_positions=place(motion.local_positions),
         measured=place(motion.measured),
     )

@@ -16,7 +16,15 @@ from curation.mocap.layouts import HUMANML22
 from curation.mocap.mapping import find_mapping
 from curation.mocap.skeleton import Motion
 
-__all__ = ["Body", "angle_between", "body_of", "length", "total"]
+__all__ = [
+    "Body",
+    "angle_between",
+    "body_from_joints",
+    "body_of",
+    "length",
+    "total",
+    "without_gaps",
+]
 
 Array = npt.NDArray[np.floating]
 _HEADING_SMOOTHING_S = 0.1
@@ -58,14 +66,23 @@ def body_of(motion: Motion) -> Body | None:
         return None
     if not np.isfinite(joints).all(axis=(1, 2)).any():
         return None
+    return body_from_joints(joints, float(motion.fps))
+
+
+def body_from_joints(joints: Array, fps: float) -> Body:
+    """A body of (T, 22, 3) joints, of which at least one frame is whole."""
     feet = joints[:, [i for foot in HUMANML22.feet for i in foot], 1]
-    return Body(
-        joints=joints,
-        fps=float(motion.fps),
-        height=_body_height(joints),
-        floor=_floor(feet),
-        heading=_heading(joints, float(motion.fps)),
-    )
+    return Body(joints, fps, _body_height(joints), _floor(feet), _heading(joints, fps))
+
+
+def without_gaps(body: Body) -> Body:
+    """The body with frames that lack a joint replaced by the last whole one."""
+    seen = np.isfinite(body.joints).all(axis=(1, 2))
+    if seen.all():
+        return body
+    nearest = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), 0))
+    nearest[: int(np.argmax(seen))] = int(np.argmax(seen))
+    return body_from_joints(body.joints[nearest], body.fps)
 
 
 def length(v: Array) -> Array:

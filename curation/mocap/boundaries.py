@@ -284,8 +284,7 @@ def cycle(
     """The period of a repeating motion, or None when nothing repeats."""
     columns = []
     for name, least in _CYCLE_SCALES.items():
-        values = np.nan_to_num(signals[name][start:end].astype(np.float64))
-        values = smoothed(values, fps, 0.05)
+        values = smoothed(np.nan_to_num(signals[name][start:end]).astype(np.float64), fps, 0.05)
         spread = values.std()
         if spread > least:
             columns.append((values - values.mean()) / spread)
@@ -296,8 +295,7 @@ def cycle(
     shortest, longest = round(min_s * fps), frames // 2
     if longest <= shortest:
         return None
-    lags = np.arange(longest + 1)
-    match = np.array([_agreement(features, lag) for lag in lags])
+    match = np.array([_agreement(features, lag) for lag in range(longest + 1)])
     inner = np.arange(max(shortest, 1), longest)
     peaks = inner[(match[inner] >= match[inner - 1]) & (match[inner] > match[inner + 1])]
     peaks = peaks[match[peaks] > 0.35]

@@ -17,10 +17,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from catalogs.errors import UsageError
-from curation.mocap.body import Body, body_of
+from curation.mocap.body import body_of, without_gaps
 from curation.mocap.body_events import body_events, dance_events
 from curation.mocap.events import Event, Scene
 from curation.mocap.limb_events import limb_events
@@ -90,7 +88,7 @@ def caption_motion(motion: Motion, start: int = 0, end: int | None = None) -> Ca
             "the joints are not those of a person",
             hint="caption markers and animals with a model, or add their rig to the table",
         )
-    scene = Scene(_whole(body))
+    scene = Scene(without_gaps(body))
     events = find_events(scene)
     sentences = [_sentence(event, scene.fps) for event in events]
     sentences += _posture(scene, events)
@@ -126,17 +124,6 @@ def mirrored_text(text: str) -> str:
         return other.capitalize() if word[0].isupper() else other
 
     return re.sub(r"\b(left|right)\b", swap, text, flags=re.IGNORECASE)
-
-
-def _whole(body: Body) -> Body:
-    """The body without gaps: unseen joints keep their last place, so that rules can measure."""
-    joints = body.joints.copy()
-    seen = np.isfinite(joints).all(axis=(1, 2))
-    if seen.all():
-        return body
-    nearest = np.maximum.accumulate(np.where(seen, np.arange(len(joints)), 0))
-    nearest[: int(np.argmax(seen))] = int(np.argmax(seen))
-    return replace(body, joints=joints[nearest], heading=body.heading[nearest])
 
 
 def _count(number: float, one: str, many: str) -> str:

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from catalogs.errors import UsageError
+from catalogs.errors import NotFoundError, UsageError
 from curation.mocap.augment import mirror_partners
-from curation.mocap.mapping import plain_name
+from curation.mocap.mapping import find_mapping
 from curation.mocap.skeleton import Motion
 
 __all__ = ["draw_motion", "draw_pose"]
@@ -139,32 +139,42 @@ def _draw_body(canvas: ImageDraw.ImageDraw, camera: _Camera, motion: Motion, fra
     places = camera.pixels(motion.joints[frame])
     sides = _sides(motion)
     width = max(2, camera.size // 90)
+    hidden = _carriers(motion)
     for parent, child in skeleton.bones:
-        # the bone from a still root to the travelling hips is no part of the body
-        if np.isfinite(places[[parent, child]]).all() and skeleton.offsets[child].any():
+        if np.isfinite(places[[parent, child]]).all() and parent not in hidden:
             line = [tuple(places[parent]), tuple(places[child])]
             canvas.line(line, fill=sides[child], width=width)
     tips = camera.pixels(motion.end_sites[frame])
     for carrier, tip in zip(skeleton.end_parents, tips, strict=True):
         if np.isfinite([*places[carrier], *tip]).all():
             canvas.line([tuple(places[carrier]), tuple(tip)], fill=sides[carrier], width=width)
-    for place, colour in zip(places, sides, strict=True):
-        if np.isfinite(place).all():
+    for joint, (place, colour) in enumerate(zip(places, sides, strict=True)):
+        if np.isfinite(place).all() and joint not in hidden:
             x, y = place
             canvas.ellipse([x - width, y - width, x + width, y + width], fill=colour)
 
 
 def _sides(motion: Motion) -> list[str]:
-    partners = mirror_partners(motion.skeleton)
+    """A colour for each joint, by the letter in which its name differs from its twin's."""
+    names = motion.skeleton.names
     colours = []
-    for i, name in enumerate(motion.skeleton.names):
-        plain = plain_name(name)
-        if partners[i] == i:
-            colours.append(_MIDDLE)
-        else:
-            is_left = "left" in plain or plain.startswith("l") or plain.endswith("l")
-            colours.append(_LEFT if is_left else _RIGHT)
+    for name, partner in zip(names, mirror_partners(motion.skeleton), strict=True):
+        letters = [a for a, b in zip(name, names[partner], strict=False) if a != b]
+        side = letters[0].lower() if letters else ""
+        colours.append({"l": _LEFT, "r": _RIGHT}.get(side, _MIDDLE))
     return colours
+
+
+def _carriers(motion: Motion) -> set[int]:
+    """Joints above the pelvis, such as a reference on the floor: no part of the body."""
+    try:
+        joint = find_mapping(motion.skeleton).sources[0][1]
+    except NotFoundError:
+        return set()
+    above = set()
+    while (joint := int(motion.skeleton.parents[joint])) >= 0:
+        above.add(joint)
+    return above
 
 
 def _write_mp4(frames: list[Image.Image], path: Path, fps: Fraction) -> None:

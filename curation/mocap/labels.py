@@ -162,19 +162,12 @@ def read_csv(path: Path) -> list[Label]:
                 1, f"columns {reader.fieldnames}", allowed="text, and start_s, end_s, take, kind"
             )
         for row in reader:
-            times = [
+            start, end = (
                 _seconds(row[name], reader.line_num) if row.get(name) else None
                 for name in ("start_s", "end_s")
-            ]
-            labels.append(
-                Label(
-                    row["text"],
-                    f"csv:{path.name}",
-                    *times,
-                    row.get("kind") or "caption",
-                    row.get("take") or None,
-                )
             )
+            kind, take = row.get("kind") or "caption", row.get("take") or None
+            labels.append(Label(row["text"], f"csv:{path.name}", start, end, kind, take))
     return labels
 
 

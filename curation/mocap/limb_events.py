@@ -148,7 +148,7 @@ def _leg(scene: Scene, side: str, walking: npt.NDArray[np.bool_]) -> list[Event]
                 weight=2.0 + fastest / 3,
             )
         )
-    kicking = _covered(scene, kicks, round(0.5 * scene.fps))
+    kicking = _covered(scene, kicks, round(scene.fps))
     lifted = (lift > 0.15) & ~kicking & ~walking & (scene.pelvis_height > 0.8)
     raises = [
         Event(

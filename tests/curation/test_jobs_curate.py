@@ -131,20 +131,23 @@ def test_recut_opens_no_video_and_keeps_what_is_unchanged(
 ) -> None:
     shutil.copytree(milled[0], tmp_path / "catalog")
     before = Catalog.open(tmp_path / "catalog")
-    clips, exposures = before.rows("clips"), before.rows("scores/exposure")
+    exposures = before.rows("scores/exposure")
     settings = MillSettings(segment=SegmentSettings(detector="none"))
     report = recut(tmp_path / "catalog", settings=settings, workers=2, progress=None)
     assert report.frames == 0
     after = Catalog.open(tmp_path / "catalog")
-    sources = after.sql("select count(*) from sources where kind = 'video'").value()
-    assert after.rows("clips") == clips + sources
-    whole = after.sql(
-        "select count(distinct clip_id) from clips_all where cutting = ? and kind = 'video' "
-        "and clip_id not in (select clip_id from clips_all where cutting <> ?)",
-        [settings.cutting, settings.cutting],
+    spans = after.sql(
+        "select start_frame, end_frame, source_frames from clips where kind = 'video'"
+    ).rows()
+    videos = after.sql("select count(*) from sources where kind = 'video'").value()
+    assert len(spans) == videos
+    assert all(start == 0 and end == frames for start, end, frames in spans)
+    new = after.sql(
+        "select count(*) from clips c where kind = 'video' and not exists (select 1 from clips_all "
+        "o where o.clip_id = c.clip_id and o.cutting <> c.cutting)"
     ).value()
-    assert after.rows("scores/exposure") == exposures + whole
-    assert whole < sources, "files of a single shot keep their clip and its scores"
+    assert after.rows("scores/exposure") == exposures + new
+    assert new < videos, "files of a single shot keep their clip and its scores"
 
 
 def test_a_new_operator_scores_from_what_is_stored(
