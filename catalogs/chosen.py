@@ -83,7 +83,7 @@ def choose(
     with Session(catalog, cutting=found.cutting if found else cutting, memory=memory) as session:
         query = _selected(session, found) if found else _where(session, where)
         session.connection.execute(f"create temp view chosen as {query}")
-        counts = "select source_id, count(*) as clips from chosen group by 1"
+        counts = "select source_id, count() as clips from chosen group by 1"
         verdict = judge(session, counts, policy or Policy())
         refused = pa.table({"source_id": pa.array(verdict.reasons, pa.string())})
         session.connection.register("refused_sources", refused)

@@ -19,6 +19,7 @@ from catalogs.chosen import Chosen
 from catalogs.errors import UsageError, nearest
 from catalogs.funnel import Funnel
 from catalogs.licence import NO_LICENCE, Terms, terms_of
+from catalogs.query import sql_text
 from catalogs.schema import Column
 
 __all__ = ["ABOUT", "Facts", "LicenceShare", "Measure", "Share", "gather"]
@@ -29,7 +30,7 @@ ABOUT = ("title", "description", "motivation", "maintainer", "homepage", "citati
 FEWEST_BINS, MOST_BINS = 8, 40
 MOST_MEASURES = 8
 _CLIPS = "permitted k join clips on clips.clip_id = k.clip_id"
-_COUNTS = "count(*) as clips, coalesce(sum(duration_s), 0) / 3600 as hours"
+_COUNTS = "count() as clips, coalesce(sum(duration_s), 0) / 3600 as hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def gather(
         f"select {_COUNTS}, count(distinct k.source_id) from {_CLIPS}"
     ).one()
     damaged, uneven = chosen.sql(
-        "select count(*) filter (damaged_frames > 0), count(*) filter (is_vfr) from sources "
+        "select count() filter (damaged_frames > 0), count() filter (is_vfr) from sources "
         "semi join permitted using (source_id)"
     ).one()
     return Facts(
@@ -139,7 +140,7 @@ def gather(
         funnel=_funnel(chosen),
         refusals=chosen.verdict.refusals,
         quarantine=chosen.sql(
-            "select coalesce(stage, '?'), coalesce(error_class, '?'), count(*) from quarantine "
+            "select coalesce(stage, '?'), coalesce(error_class, '?'), count() from quarantine "
             "group by 1, 2 order by 3 desc, 1, 2"
         ).rows(),
         damaged_sources=damaged,
@@ -183,8 +184,8 @@ def _licences(chosen: Chosen) -> list[LicenceShare]:
 
 def _captions(chosen: Chosen, by: str) -> list[Any]:
     return chosen.sql(
-        f"select {by}, count(*) from captions semi join permitted using (clip_id) "
-        f"group by all order by count(*) desc, {by}"
+        f"select {by}, count() from captions semi join permitted using (clip_id) "
+        f"group by all order by count() desc, {by}"
     ).rows()
 
 
@@ -210,29 +211,74 @@ def _measures(chosen: Chosen, columns: Sequence[Column]) -> list[Measure]:
     asked = [name for name in re.findall(r"\w+", gates) if name in numeric]
     scored = [name for name in chosen.session.operators if name in numeric]
     names = [name for name in dict.fromkeys(["duration_s", *asked, *scored]) if name in numeric]
-    found = (_measure(chosen, numeric[name]) for name in names[:MOST_MEASURES])
-    return [measure for measure in found if measure]
+    ranges = _ranges(chosen, names[:MOST_MEASURES])
+    counts = _binned(chosen, ranges)
+    return [
+        Measure(numeric[r.name], Histogram(r.low, r.high, *counts[r.name]), r.median)
+        for r in ranges
+    ]
 
 
-def _measure(chosen: Chosen, column: Column) -> Measure | None:
-    values = f'(select "{column.name}"::double as v from {_CLIPS} where isfinite(v))'
-    low, high, median, first, last, count = chosen.sql(
-        "select quantile_cont(v, 0.002), quantile_cont(v, 0.998), median(v), min(v), max(v), "
-        f"count(*) from {values}"
-    ).one()
-    if low is None or first == last:
-        return None
-    if first >= 0 and low < (high - low) / 4:
-        low = 0.0
-    if high <= low:
-        low, high = first, last
-    bins = min(MOST_BINS, max(FEWEST_BINS, round(2 * count ** (1 / 3))))
-    binned = chosen.sql(
-        f"select case when v < {low!r} then -1 when v > {high!r} then {bins} "
-        f"else least(floor((v - {low!r}) / {(high - low)!r} * {bins}), {bins - 1}) end::int, "
-        f"count(*) from {values} group by 1"
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What a histogram of a column covers."""
+
+    name: str
+    low: float
+    high: float
+    median: float
+    bins: int
+
+
+def _ranges(chosen: Chosen, names: Sequence[str]) -> list[_Range]:
+    """Where the values of columns lie, in one pass; columns with a single value are left out."""
+    parts = []
+    for name in names:
+        finite = f'filter (isfinite("{name}"))'
+        quantiles = f'quantile_cont("{name}"::double, [0.002, 0.5, 0.998]) {finite}'
+        extremes = f'min("{name}") {finite}, max("{name}") {finite}, count("{name}") {finite}'
+        parts += [quantiles, extremes]
+    row = chosen.sql(f"select {', '.join(parts)} from {_CLIPS}").one() if parts else ()
+    found = []
+    for number, name in enumerate(names):
+        quantiles, first, last, count = row[4 * number : 4 * number + 4]
+        if not count or first == last:
+            continue
+        low, median, high = quantiles
+        if low >= high:
+            low, high = first, last
+        if first >= 0 and low < (high - low) / 4:
+            low = 0.0
+        bins = min(MOST_BINS, max(FEWEST_BINS, round(2 * count ** (1 / 3))))
+        found.append(_Range(name, low, high, median, bins))
+    return found
+
+
+def _binned(chosen: Chosen, ranges: Sequence[_Range]) -> dict[str, tuple[Sequence[int], int, int]]:
+    """How many values are in each bin, below and above, in one pass over all columns."""
+    if not ranges:
+        return {}
+    cells = ", ".join(f"{{'name': {sql_text(r.name)}, 'bin': {_bin_sql(r)}}}" for r in ranges)
+    rows = chosen.sql(
+        f"select name, bin, count() from (select unnest([{cells}], recursive := true) "
+        f"from {_CLIPS}) where bin is not null group by all"
     ).rows()
-    found = dict(binned)
-    counts = [found.get(k, 0) for k in range(bins)]
-    outside = found.get(-1, 0), found.get(bins, 0)
-    return Measure(column, Histogram(low, high, counts, *outside), median)
+    found = {(name, number): count for name, number, count in rows}
+    return {
+        r.name: (
+            [found.get((r.name, k), 0) for k in range(r.bins)],
+            found.get((r.name, -1), 0),
+            found.get((r.name, r.bins), 0),
+        )
+        for r in ranges
+    }
+
+
+def _bin_sql(r: _Range) -> str:
+    """SQL of a value's bin: -1 below the range, `bins` above it, NULL for no number."""
+    value, width = f'"{r.name}"::double', r.high - r.low
+    return (
+        f"case when not isfinite({value}) then null when {value} < {r.low!r} then -1 "
+        f"when {value} > {r.high!r} then {r.bins} "
+        f"else least(floor(({value} - {r.low!r}) / {width!r} * {r.bins}), {r.bins - 1}) end::int"
+    )

@@ -247,7 +247,7 @@ def enforce(
             session.prepare(query)
         else:
             session.connection.register("judged_clips", clips.select(["source_id"]))
-            query = "select source_id, count(*) as clips from judged_clips group by 1"
+            query = "select source_id, count() as clips from judged_clips group by 1"
         return judge(session, query, policy or Policy())
 
 

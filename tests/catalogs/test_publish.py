@@ -16,8 +16,9 @@ import pytest
 
 from catalogs.catalog import Catalog
 from catalogs.errors import ClipmillError, FormatError, LicenceError, NotFoundError, UsageError
+from catalogs.fetch import pull
 from catalogs.ledger import find_selection
-from catalogs.publish import publish, pull
+from catalogs.publish import publish
 from catalogs.testing.hub import HubServer
 from catalogs.testing.licensed import LICENSED_SOURCES, record_licensed
 
@@ -226,6 +227,11 @@ def test_other_peoples_repositories_are_left_alone(
         path_in_repo="data/x.txt",
         repo_id="me/old",
         repo_type="dataset",
+    )
+    with pytest.raises(UsageError, match="holds something else"):
+        publish(corpus, "me/old", where=FREE, private=False, staging=staging)
+    api.upload_file(
+        path_or_fileobj=b"[1]", path_in_repo="manifest.json", repo_id="me/old", repo_type="dataset"
     )
     with pytest.raises(UsageError, match="holds something else"):
         publish(corpus, "me/old", where=FREE, private=False, staging=staging)
