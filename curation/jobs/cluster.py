@@ -17,6 +17,10 @@ IN_FLIGHT = 2
 """Pieces of work a worker holds: one that it does and one that is already there."""
 
 
+MOST_DEATHS = 12
+"""Deaths per worker, without any success in between, after which a run gives up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """Work that came to nothing because its worker died or raised what it should not."""
@@ -50,6 +54,7 @@ class Crew:
         self._started_ray = False
         self._workers: list[Any] = []
         self._held: dict[Any, _Held] = {}
+        self._deaths = 0
         self.hosts: list[str] = []
 
     def start(self) -> None:
@@ -60,7 +65,7 @@ class Crew:
             self._init(ray)
         cpus = int(ray.cluster_resources().get("CPU", 1))
         self._workers = [self._worker() for _ in range(self._wanted or max(1, cpus))]
-        self.hosts = sorted(set(ray.get([worker.host.remote() for worker in self._workers])))
+        self.hosts = sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
 
     def _init(self, ray: Any) -> None:
         quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -131,14 +136,25 @@ class Crew:
             try:
                 result = ray.get(reference)
             except ray.exceptions.RayActorError as error:
+                self._count_death(error)
                 if self._workers[held.worker] is held.actor:
                     self._workers[held.worker] = self._worker()
                 yield held.job, Lost("worker_died", str(error).splitlines()[0])
             except ray.exceptions.RayError as error:
                 yield held.job, Lost("worker_error", str(error).strip().splitlines()[-1])
             else:
+                self._deaths = 0
                 self._restart_clock(held.worker)
                 yield held.job, result
+
+    def _count_death(self, error: Exception) -> None:
+        """Workers that die one after the other without finishing anything are not the files' fault."""
+        self._deaths += 1
+        if self._deaths > MOST_DEATHS * len(self._workers):
+            raise ClipmillError(
+                f"workers die as soon as they start: {str(error).splitlines()[0]}",
+                hint="look at the Ray logs in /tmp/ray, and at the memory of the machine",
+            )
 
     def running(self) -> Iterator[tuple[object, Any, float]]:
         """Each piece of work that is being done, and since when."""

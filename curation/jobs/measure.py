@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.jobs.plan import Chunk
+from curation.jobs.job import Chunk
 from curation.jobs.settings import MillSettings, Storyboard
 from curation.jobs.sound import sound_levels
 from curation.media.decode import Backend, read_sequential

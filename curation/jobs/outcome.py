@@ -51,7 +51,7 @@ class Problem:
             name, detail = "unreadable", error.strerror or detail
         elif isinstance(error, ClipmillError):
             name = name.removesuffix("Error").lower()
-        return cls(uri, stage, name, detail, source_id, size)
+        return cls(uri, stage, name, detail, source_id, size, getattr(error, "signal", None))
 
     def row(self) -> dict[str, Any]:
         return {

@@ -13,63 +13,15 @@ import pyarrow as pa
 from catalogs.catalog import Catalog
 from catalogs.query import Session
 from curation import operators
-from curation.jobs.scan import Input
+from curation.jobs.job import FinishJob, Identified, MeasureJob
 from curation.jobs.settings import MillSettings
 from curation.mocap.signals import SIGNALS_VERSION as MOTION_VERSION
 from curation.signals.declare import SET_VERSION as VIDEO_VERSION
 
-__all__ = ["Chunk", "FinishJob", "Identified", "MeasureJob", "Plan", "finish_jobs", "plan_sources"]
+__all__ = ["GIVEN_UP", "Plan", "finish_jobs", "plan_sources"]
 
 FINISH_BATCH = 32
 """Sources finished from stored signals by one call to a worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identified:
-    """An input whose bytes were hashed."""
-
-    input: Input
-    sha256: str
-    source_id: str
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A stretch of a source that is measured on its own, `[start_pts, end_pts)`."""
-
-    index: int
-    of: int
-    start_pts: int
-    end_pts: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class MeasureJob:
-    """Decode one source, or one chunk of it, and measure it."""
-
-    identified: Identified
-    chunk: Chunk | None = None
-    attempt: int = 0
-
-    @property
-    def label(self) -> str:
-        part = f" (chunk {self.chunk.index + 1}/{self.chunk.of})" if self.chunk else ""
-        return f"measuring {self.identified.input.uri}{part}"
-
-
-@dataclass(frozen=True, slots=True)
-class FinishJob:
-    """Cut and score sources that are measured already."""
-
-    source_ids: tuple[str, ...]
-    wanted: tuple[str, ...]
-    """Operators whose scores are missing."""
-    attempt: int = 0
-
-    @property
-    def label(self) -> str:
-        return f"cutting and scoring {len(self.source_ids)} sources from {self.source_ids[0]}"
 
 
 @dataclass(slots=True)

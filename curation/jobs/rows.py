@@ -14,8 +14,8 @@ from catalogs.licence import terms_of
 from catalogs.query import Session, sql_text
 from catalogs.schema import Column
 from curation.jobs.finish import Measured
+from curation.jobs.job import Identified
 from curation.jobs.measure import MeasuredVideo
-from curation.jobs.plan import Identified
 from curation.jobs.measure_take import MeasuredTake
 from curation.jobs.sound import WINDOWS_PER_S
 from curation.media.health import DecodeHealth

@@ -28,16 +28,9 @@ from catalogs.catalog import Catalog
 from catalogs.recipe import Recipe
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.commit import Committer
+from curation.jobs.job import FinishJob, Identified, MeasureJob
 from curation.jobs.outcome import Outcome, Problem
-from curation.jobs.plan import (
-    GIVEN_UP,
-    FinishJob,
-    Identified,
-    MeasureJob,
-    Plan,
-    finish_jobs,
-    plan_sources,
-)
+from curation.jobs.plan import GIVEN_UP, Plan, finish_jobs, plan_sources
 from curation.jobs.progress import Progress, Tally, Watchdog, duration_text
 from curation.jobs.scan import Input, find_inputs
 from curation.jobs.settings import MillSettings

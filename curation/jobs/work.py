@@ -7,7 +7,6 @@ happens to the child, the worker lives and can say what it was.
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,15 +16,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from catalogs.catalog import Catalog
+from catalogs.errors import ClipmillError
 from catalogs.ids import file_sha256, source_id
 from catalogs.query import Session
 from catalogs.storage import Storage
 from curation import operators
 from curation.jobs.finish import Measured, finish_source
+from curation.jobs.job import Chunk, FinishJob, Identified, MeasureJob
 from curation.jobs.measure import MeasuredVideo, measure_video
 from curation.jobs.measure_take import measure_take
 from curation.jobs.outcome import Outcome, Problem
-from curation.jobs.plan import Chunk, FinishJob, Identified, MeasureJob
 from curation.jobs.rows import (
     MOTION_COLUMNS,
     SOUND_COLUMNS,
@@ -49,6 +49,14 @@ __all__ = ["Worker"]
 
 T = TypeVar("T")
 
+MOST_KILLS = 3
+
+
+class KilledError(ClipmillError):
+    """The guarded child was killed from outside, again and again."""
+
+    signal = "SIGKILL"
+
 
 class Worker:
     """Identifies, measures and finishes sources. `catalog` is where stored signals are read."""
@@ -56,9 +64,6 @@ class Worker:
     def __init__(self, settings: MillSettings, catalog: str):
         self._settings = settings
         self._catalog = catalog
-
-    def host(self) -> str:
-        return socket.gethostname()
 
     @cached_property
     def _operators(self) -> Mapping[str, Operator]:
@@ -131,14 +136,17 @@ class Worker:
         return found
 
     def _guarded(self, function: Callable[..., T], *arguments: Any) -> T:
-        """A child that somebody killed says nothing about the file: it gets a second one."""
-        wall_s = self._settings.limits.wall_s
-        try:
-            return self._guard.call(function, *arguments, wall_s=wall_s)
-        except MediaError as error:
-            if error.signal != "SIGKILL":
-                raise
-            return self._guard.call(function, *arguments, wall_s=wall_s)
+        """A child that somebody killed says nothing about the file: it gets another one."""
+        for _ in range(MOST_KILLS):
+            try:
+                return self._guard.call(function, *arguments, wall_s=self._settings.limits.wall_s)
+            except MediaError as error:
+                if error.signal != "SIGKILL":
+                    raise
+        raise KilledError(
+            f"the decoding process was killed {MOST_KILLS} times",
+            hint="look whether the machine runs out of memory, then run again",
+        )
 
     def _video_outcome(self, job: MeasureJob, found: MeasuredVideo) -> Outcome:
         item, chunk = job.identified, found.chunk
