@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ import duckdb
 import pyarrow as pa
 
 from catalogs.errors import NotFoundError, QueryError, nearest
-from catalogs.schema import TABLES, view_name
-from catalogs.tables import DataFile
+from catalogs.files import DataFile
+from catalogs.schema import TABLES, Column, spec_of, view_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,10 +53,16 @@ def sql_name(name: str) -> str:
 
 
 class Result:
-    """The answer to one query. Every call below runs the query; nothing is kept in between."""
+    """The answer to one query. Every call below runs the query; nothing is kept in between.
 
-    def __init__(self, relation: duckdb.DuckDBPyRelation):
+    `prepare` is called before each run: it makes the views as this query needs them.
+    """
+
+    def __init__(
+        self, relation: duckdb.DuckDBPyRelation, prepare: Callable[[], None] | None = None
+    ):
         self._relation = relation
+        self._prepare = prepare
 
     @property
     def columns(self) -> list[str]:
@@ -94,7 +100,9 @@ class Result:
     def pandas(self) -> pd.DataFrame:
         return self.arrow().to_pandas()
 
-    def _run(self, call: Any) -> Any:
+    def _run(self, call: Callable[[], Any]) -> Any:
+        if self._prepare:
+            self._prepare()
         try:
             return call()
         except duckdb.Error as error:
@@ -116,6 +124,7 @@ class Session:
         self._cutting = cutting
         self.connection = self._connect(memory, threads)
         self._made: set[str] = set()
+        self._wide = ""
         names = {*catalog.tables(), *TABLES} - {"commits"}
         self._tables = {view_name(table): table for table in sorted(names)}
 
@@ -158,11 +167,13 @@ class Session:
             raise self._explained(error) from error
         if relation is None:
             raise QueryError("the query returns nothing", allowed="statements that read")
-        return Result(relation)
+        return Result(relation, lambda: self.prepare(query))
 
     def prepare(self, query: str) -> None:
         """Make the views that a query mentions."""
-        words = set(_WORD.findall(query.lower()))
+        lowered = query.lower()
+        words = set(_WORD.findall(lowered))
+        words |= {name.lower() for name in self._odd_names if name.lower() in lowered}
         wanted = set(self._tables) | {"clips", "clips_all"}
         if not words & _LISTING:
             wanted &= words
@@ -171,19 +182,35 @@ class Session:
         if "clips_all" in wanted:
             self._view("clips_all", lambda: self.scan("clips"))
         if "clips" in wanted:
-            wide = wide_clips(self, None if _asks_for_all(query) or words & _LISTING else words)
-            self.connection.execute(f"create or replace view clips as {wide}")
+            every = bool(words & _LISTING) or self._asks_for_all(query)
+            wide = wide_clips(self, None if every else words)
+            if wide != self._wide:
+                self.connection.execute(f"create or replace view clips as {wide}")
+                self._wide = wide
 
     def scan(self, table: str, files: Iterable[DataFile] | None = None) -> str:
-        """SQL that reads a table's files, or an empty table of its columns."""
+        """SQL that reads a table's files, or an empty table of its columns.
+
+        Columns that a table of ours gained since the catalog was written are there and NULL.
+        """
         uris = self.catalog.uris(table, files)
+        stored = self.catalog.columns(table)
+        names = {column.name for column in stored}
+        columns = [*stored, *(c for c in spec_of(table).columns if c.name not in names)]
         if not uris:
-            columns = self.catalog.columns(table)
+            return f"select * from {self._empty(table, columns)}"
+        body = f"select * from read_parquet([{', '.join(map(sql_text, uris))}])"
+        if len(columns) > len(stored):
+            body += f" union all by name select * from {self._empty(table, columns)}"
+        return body
+
+    def _empty(self, table: str, columns: Sequence[Column]) -> str:
+        name = f"__empty_{view_name(table)}"
+        if name not in self._made:
             empty = pa.schema([column.field() for column in columns]).empty_table()
-            name = f"__empty_{view_name(table)}"
             self.connection.register(name, empty)
-            return f"select * from {name}"
-        return f"select * from read_parquet([{', '.join(map(sql_text, uris))}])"
+            self._made.add(name)
+        return name
 
     def _view(self, name: str, body: Any) -> None:
         if name not in self._made:
@@ -217,15 +244,41 @@ class Session:
         return QueryError(text, hint="clipmill schema CATALOG lists the columns")
 
     @cached_property
-    def operators(self) -> dict[str, str]:
-        """Every operator column: the table that owns it, for the wide view."""
-        owners: dict[str, str] = {}
+    def operators(self) -> dict[str, tuple[str, str]]:
+        """Operator columns of the wide view: name there, the table and the name in it.
+
+        A column whose name is taken already is called after its operator: `motion_frames`.
+        """
+        taken = {*_CLIP_COLUMNS, *map(source_column, SOURCE_COLUMNS)}
+        columns: dict[str, tuple[str, str]] = {}
         for table in self.catalog.tables():
-            if table.startswith("scores/"):
-                for column in self.catalog.columns(table):
-                    if column.name != "clip_id" and column.name not in _SHARED:
-                        owners[column.name] = table
-        return owners
+            if not table.startswith("scores/"):
+                continue
+            for column in self.catalog.columns(table):
+                if column.name == "clip_id" or column.name in _SHARED:
+                    continue
+                name = column.name
+                if name in taken:
+                    name = f"{view_name(table.removeprefix('scores/'))}_{name}"
+                taken.add(name)
+                columns[name] = (table, column.name)
+        return columns
+
+    @cached_property
+    def _odd_names(self) -> list[str]:
+        """Operator columns that are not plain words."""
+        return [name for name in self.operators if not _WORD.fullmatch(name.lower())]
+
+    def _asks_for_all(self, query: str) -> bool:
+        """Whether a query may want columns that it does not name (`*`, natural join)."""
+        words = set(_WORD.findall(query.lower()))
+        if "select" not in words or words & {"describe", "summarize", "columns", "natural"}:
+            return True
+        if "*" not in query:
+            return False
+        text = self.connection.execute("select json_serialize_sql(?)", [query]).fetchone()
+        tree = json.loads(text[0]) if text else {"error": True}
+        return bool(tree.get("error")) or _has_star(tree)
 
 
 def newest_cutting(catalog: Catalog) -> str | None:
@@ -278,10 +331,10 @@ def wide_clips(session: Session, words: set[str] | None) -> str:
     """SQL of the wide view. With `words`, only what a query with these words can ask for."""
     catalog = session.catalog
     source = [n for n in SOURCE_COLUMNS if words is None or source_column(n) in words]
-    owned: dict[str, list[str]] = {}
-    for column, table in session.operators.items():
-        if words is None or column.lower() in words:
-            owned.setdefault(table, []).append(column)
+    owned: dict[str, dict[str, str]] = {}
+    for name, (table, column) in session.operators.items():
+        if words is None or name.lower() in words:
+            owned.setdefault(table, {})[name] = column
     select = [f"c.{name}" for name in _CLIP_COLUMNS]
     joins = []
     if source:
@@ -311,8 +364,8 @@ def _clips_of(session: Session, catalog: Catalog, cutting: str | None) -> str:
     return f"{body} where cutting = {sql_text(cutting)}"
 
 
-def _newest_scores(session: Session, table: str, columns: list[str]) -> str:
-    names = ", ".join(map(sql_name, columns))
+def _newest_scores(session: Session, table: str, columns: Mapping[str, str]) -> str:
+    names = ", ".join(f"{sql_name(column)} as {sql_name(n)}" for n, column in columns.items())
     files = session.catalog.files(table)
     body = session.scan(table)
     versions = {item.constant("op_version") for item in files}
@@ -322,21 +375,6 @@ def _newest_scores(session: Session, table: str, columns: list[str]) -> str:
         f"select clip_id, {names} from ({body}) qualify "
         "row_number() over (partition by clip_id order by op_version desc, created desc) = 1"
     )
-
-
-def _asks_for_all(query: str) -> bool:
-    """Whether a query may want columns that it does not name (`*`, natural join)."""
-    if "*" not in query and "columns" not in query.lower() and "natural" not in query.lower():
-        lowered = query.lower()
-        return (
-            not re.search(r"\bselect\b", lowered)
-            or "describe" in lowered
-            or ("summarize" in lowered)
-        )
-    with duckdb.connect() as connection:
-        text = connection.execute("select json_serialize_sql(?)", [query]).fetchone()
-    tree = json.loads(text[0]) if text else {"error": True}
-    return bool(tree.get("error")) or _has_star(tree)
 
 
 def _has_star(node: Any) -> bool:
