@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -18,7 +18,14 @@ from catalogs.catalog import Catalog
 from catalogs.errors import UsageError
 from catalogs.ledger import Selection, find_selection, ledger_files
 from catalogs.licence import Policy, Verdict, judge
-from catalogs.query import Result, Session, sql_text, wide_clips, wide_columns
+from catalogs.query import (
+    Result,
+    Session,
+    source_column,
+    sql_text,
+    wide_clips,
+    wide_columns,
+)
 from catalogs.schema import TABLES, Column
 
 __all__ = ["ORDER", "Chosen", "choose", "public_uri"]
@@ -27,7 +34,6 @@ DEFAULT_SPLIT = "train"
 ORDER = "source_id, start_pts, clip_id"
 _SPLIT_ORDER = ("train", "val", "validation", "test")
 _HIDDEN = {"created", "run_id", "cutting"}
-_FAMILY_OWN = {"clip_id", "op_version", "created", "run_id"}
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,10 @@ class Chosen:
         """The columns of the view `clips` that make sense outside of the catalog."""
         known = {column.name: column for column in TABLES["clips"].columns}
         for column in TABLES["sources"].columns:
-            name = f"source_{column.name}" if column.name in known else column.name
-            known.setdefault(name, Column(name, column.type, column.meaning, column.unit))
-        for table in set(self.session.operators.values()):
-            for column in self.catalog.columns(table):
-                if column.name not in _FAMILY_OWN:
-                    known[column.name] = column
+            name = source_column(column.name)
+            known.setdefault(name, replace(column, name=name))
+        for name, (table, stored) in self.session.operators.items():
+            known[name] = replace(self.catalog.spec(table).column(stored), name=name)
         return [known[name] for name in wide_columns(self.session) if name not in _HIDDEN]
 
     def sql(self, query: str) -> Result:
@@ -107,7 +111,8 @@ def _where(session: Session, where: str | None) -> str:
     """The condition on a wide view of its own: `clips` is made anew for every query."""
     condition = where or "true"
     session.sql(f"select clip_id from clips where ({condition})")
-    clips = wide_clips(session, set(re.findall(r"[a-z_][a-z0-9_]*", condition.lower())))
+    words = set(re.findall(r"[a-z_][a-z0-9_]*", condition.lower()))
+    clips = wide_clips(session, None if '"' in condition else words)
     return (
         f"select clip_id, source_id, '{DEFAULT_SPLIT}' as split "
         f"from ({clips}) clips where ({condition})"

@@ -199,6 +199,12 @@ def test_only_forbidden_clips_leave_only_a_recipe(corpus: Catalog, tmp_path: Pat
     assert pq.read_table(tmp_path / "out" / "rebuild").num_rows == 8
 
 
+@pytest.mark.parametrize("condition", ["luma_mean_255 > 60", 'not ("luma_mean_255" <= 60)'])
+def test_conditions_on_scores(corpus: Catalog, tmp_path: Path, condition: str) -> None:
+    export = export_dataset(corpus, tmp_path / "out", where=condition, format="parquet")
+    assert export.clips == 9
+
+
 def test_an_unknown_selection_names_the_known(corpus: Catalog, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="web"):
         export_dataset(corpus, tmp_path / "out", selection="wbe")
