@@ -41,7 +41,7 @@ class Limits:
     """What one judgement may use."""
 
     seconds: float = 1800.0
-    memory: str = "2GB"
+    memory: str = "3GB"
     threads: int | None = None
 
 
@@ -332,9 +332,9 @@ class Judgement:
         return f"case {' '.join(cases)} else {nothing} end" if cases else nothing
 
     def _absence(self, column: str) -> str:
-        table = self.session.operators.get(column)
-        if table is None:
+        if column not in self.session.operators:
             return f"{column} is NULL"
+        table, _ = self.session.operators[column]
         operator = table.removeprefix("scores/")
         return f"{column} is NULL: operator {operator} has no value for this clip"
 

@@ -122,7 +122,7 @@ def _selection_id(judgement: Judgement, name: str) -> str:
         if column in from_sources:
             tables.add("sources")
         elif column in judgement.session.operators:
-            tables.add(judgement.session.operators[column])
+            tables.add(judgement.session.operators[column][0])
     catalog = judgement.session.catalog
     settings = {
         "recipe": judgement.recipe.hash,
