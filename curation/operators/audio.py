@@ -15,10 +15,15 @@ from curation.operators.statistics import share
 __all__ = ["Audio"]
 
 SILENT_DB = -60.0
+LOWEST_DB = -120.0
+"""Digital silence has no level; this stands for it."""
 
 
 class Audio(Operator):
-    """Level of the first audio stream, all channels mixed, in windows of a tenth of a second."""
+    """Level of the first audio stream, all channels mixed, in windows of a tenth of a second.
+
+    Speech lies around -30 to -15 dBFS, mastered music around -15; -120 is digital silence.
+    """
 
     name = "audio"
     version = 1
@@ -32,12 +37,11 @@ class Audio(Operator):
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:
-        level = clip.audio_db
+        level = np.maximum(np.asarray(clip.audio_db, np.float64), LOWEST_DB)
         if not len(level):
             return {"has_audio": False, "loudness_db": None, "silence_share": None}
-        power = float(np.mean(10.0 ** (level / 10)))
         return {
             "has_audio": True,
-            "loudness_db": 10 * np.log10(power),
+            "loudness_db": 10 * np.log10(np.mean(10.0 ** (level / 10))),
             "silence_share": share(level < SILENT_DB),
         }

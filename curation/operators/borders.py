@@ -9,15 +9,20 @@ import pyarrow as pa
 
 from catalogs.schema import Column
 from curation.operators.base import Clip, Operator
-from curation.operators.statistics import median
+from curation.operators.statistics import percentile
 
 __all__ = ["Borders"]
+
+TOO_DARK = 0.9
+"""Frames with a larger share of dark pixels are left out: a bar looks like the scene."""
+STEADY_PERCENT = 10
+"""Bars are there all the time; what is dark at an edge for some of it is the scene."""
 
 REAL = pa.float32()
 
 
 class Borders(Operator):
-    """Bars are flat and dark; dark frames, where a bar cannot be told from the scene, are left out.
+    """Flat dark bars that stay for the whole clip; NULL when it is too dark to tell.
 
     `crop_*` is where the picture itself lies, in shares of the frame: crop there and the bars are
     gone.
@@ -38,9 +43,9 @@ class Borders(Operator):
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:
-        visible = clip.signal("dark_share") < 0.9
+        visible = clip.signal("dark_share") < TOO_DARK
         top, bottom, left, right = (
-            median(clip.signal(name)[visible])
+            percentile(clip.signal(name)[visible], STEADY_PERCENT)
             for name in ("bar_top", "bar_bottom", "bar_left", "bar_right")
         )
         return {

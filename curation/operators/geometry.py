@@ -25,8 +25,10 @@ class Geometry(Operator):
     )
 
     def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
-        rows = []
-        for clip in clips:
-            width, height = clip.source["width"], clip.source["height"]
-            rows.append({"short_side_px": min(width, height), "aspect_ratio": width / height})
-        return rows
+        return [_shape(clip.source.get("width"), clip.source.get("height")) for clip in clips]
+
+
+def _shape(width: int | None, height: int | None) -> Mapping[str, Any]:
+    if not width or not height:
+        return {"short_side_px": None, "aspect_ratio": None}
+    return {"short_side_px": min(width, height), "aspect_ratio": width / height}

@@ -15,7 +15,10 @@ __all__ = ["Sharpness"]
 
 
 class Sharpness(Operator):
-    """Comparable between sources because frames are measured at 320 pixels on the longer side."""
+    """Comparable between sources because frames are measured at 320 pixels on the longer side.
+
+    Below 50 is blurred, 100 to 1,000 ordinary footage, above 1,500 text, drawings or heavy grain.
+    """
 
     name = "sharpness"
     version = 1

@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mean", "median", "percentile", "runs", "share", "smoothed"]
+from curation.operators.base import Clip
+
+__all__ = ["frame_rate", "mean", "median", "percentile", "runs", "share", "smoothed"]
 
 Series = NDArray[Any]
+
+
+def frame_rate(clip: Clip) -> float:
+    """Mean frames per second."""
+    return (clip.span.stop - clip.span.start) / max(clip.seconds, 1e-6)
 
 
 def _finite(values: Series) -> Series:
