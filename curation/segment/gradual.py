@@ -22,7 +22,9 @@ from curation.segment.base import Boundary, BoundaryKind
 from curation.segment.looks import Looks, flat, frame_rate, likeness
 from curation.signals import VideoSignals
 
-__all__ = ["find_gradual"]
+__all__ = ["MOST_RESIDUAL", "find_gradual"]
+
+MOST_RESIDUAL = 0.2
 
 _LEAST_HALF = 4
 _HALF_WINDOWS_S = (0.08, 0.16, 0.24, 0.36, 0.56, 0.84)
@@ -31,8 +33,6 @@ _LEAST_CHANGE = 12.0
 """Root mean square luma between the ends."""
 _LEAST_COVERAGE = 0.4
 """Share of the frame that changes by more than 8: a title that appears is no dissolve."""
-_MOST_RESIDUAL = 0.2
-"""What the mix leaves unexplained, of the change between the ends."""
 _LARGEST_STEP = 0.45
 """Between two of the probed pictures: a hard cut is one step."""
 _DIFFERENT = 0.6
@@ -59,12 +59,23 @@ class _Change:
     """None between two flat pictures."""
 
 
-def find_gradual(signals: VideoSignals, cuts: NDArray[np.intp]) -> list[Boundary]:
-    """Dissolves and fades of a video, in order; none reaches across one of `cuts`."""
+def find_gradual(
+    signals: VideoSignals, cuts: NDArray[np.intp], most_residual: float = MOST_RESIDUAL
+) -> list[Boundary]:
+    """Dissolves and fades of a video, in order; none reaches across one of `cuts`.
+
+    Args:
+        signals: of the video.
+        cuts: first frames of shots, ascending.
+        most_residual: what a mix may leave unexplained, of the change between its ends. More
+            finds dissolves of livelier shots, and takes motion for dissolves.
+    """
     looks = Looks(signals)
     rate = frame_rate(signals)
     halves = sorted({max(_LEAST_HALF, round(half_s * rate)) for half_s in _HALF_WINDOWS_S})
-    windows = [window for half in halves for window in _mixing_windows(looks, half, cuts)]
+    windows = [
+        window for half in halves for window in _mixing_windows(looks, half, cuts, most_residual)
+    ]
     taken = np.zeros(len(signals), bool)
     found: list[_Change] = []
     for window in sorted(windows, key=lambda window: -window.score):
@@ -86,7 +97,9 @@ def find_gradual(signals: VideoSignals, cuts: NDArray[np.intp]) -> list[Boundary
     ]
 
 
-def _mixing_windows(looks: Looks, half: int, cuts: NDArray[np.intp]) -> Iterator[_Window]:
+def _mixing_windows(
+    looks: Looks, half: int, cuts: NDArray[np.intp], most_residual: float
+) -> Iterator[_Window]:
     """Windows of `2 * half + 1` frames that pass every test."""
     stride = max(1, half // 4)
     ends = len(looks) - half
@@ -97,7 +110,8 @@ def _mixing_windows(looks: Looks, half: int, cuts: NDArray[np.intp]) -> Iterator
             cuts, centers + half, "right"
         )
         centers, change = centers[whole], change[whole]
-        residual, fits = _mix_fit(looks, centers, half)
+        residual, steady = _mix_fit(looks, centers, half)
+        fits = steady & (residual < most_residual)
         score = change * (1.0 - residual)
         for center, value in zip(centers[fits].tolist(), score[fits].tolist(), strict=True):
             yield _Window(center, half, value)
@@ -121,7 +135,7 @@ def _changed_ends(
 def _mix_fit(
     looks: Looks, centers: NDArray[np.intp], half: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Worst residual of the mix over the probed pictures, and whether the mix holds."""
+    """Worst residual of the mix over the probed pictures, and whether its share grows steadily."""
     opening = looks.at(centers - half)
     difference = looks.at(centers + half) - opening
     power = np.maximum((difference * difference).mean(axis=1), 1e-6)
@@ -137,7 +151,7 @@ def _mix_fit(
     steps = np.diff(np.stack(shares), axis=0)
     residual = np.sqrt(worst)
     steady = (steps.min(axis=0) > -0.05) & (steps.max(axis=0) < _LARGEST_STEP)
-    return residual, steady & (residual < _MOST_RESIDUAL)
+    return residual, steady
 
 
 def _mixed_span(looks: Looks, window: _Window) -> tuple[int, int]:
@@ -178,7 +192,7 @@ def _is_travel(signals: VideoSignals, window: _Window) -> bool:
     total = {name: float(signals[name][steps].sum()) for name in ("pan", "tilt", "zoom", "roll")}
     height, width = signals.thumbs.shape[1:]
     center = ((width - 1) / 2, (height - 1) / 2)
-    warp = cv2.getRotationMatrix2D(center, -total["roll"], exp(total["zoom"] / 100))
+    warp = cv2.getRotationMatrix2D(center, total["roll"], exp(total["zoom"] / 100))
     warp[:, 2] -= np.array([total["pan"], total["tilt"]]) * width / 100
     size = (width, height)
     moved = cv2.warpAffine(signals.thumbs[first].astype(np.float32), warp, size)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curation.segment import shots
 from curation.segment.base import Boundary, cuts_at, spaced
+from curation.segment.gradual import find_gradual
 from curation.segment.looks import Looks, flat
 from curation.signals import VideoSignals
 
@@ -20,6 +21,8 @@ __all__ = ["detect"]
 
 _ONSET = 2
 _CLEAR_CHANGE = 5.0
+_LIVELY_RESIDUAL = 0.35
+"""The network vouches for the change, so its mix may be rougher."""
 
 
 def detect(
@@ -49,11 +52,31 @@ def detect(
         if _highest(likely, boundary) >= doubt
     ]
     missed = [run for run in seen if not any(_touches(run, boundary) for boundary in ours)]
-    cuts = np.array([_exact_frame(signals, first, last) for first, last in missed], np.intp)
-    cuts = cuts[(cuts > 0) & (cuts < len(signals))]
-    if len(cuts):
-        cuts = cuts[~shots.refuted(signals, cuts) & ~_flat_sides(signals, cuts)]
-    return sorted([*ours, *cuts_at(signals, cuts)])
+    return sorted([*ours, *_confirmed(signals, missed)])
+
+
+def _confirmed(signals: VideoSignals, runs: list[tuple[int, int]]) -> list[Boundary]:
+    """Boundaries that only the network sees: a cut where the picture jumps, else a dissolve."""
+    if not runs:
+        return []
+    cuts = np.array([_exact_frame(signals, first, last) for first, last in runs], np.intp)
+    jumps = signals["unexplained"][cuts] >= _CLEAR_CHANGE
+    mixes = find_gradual(signals, cuts[jumps], _LIVELY_RESIDUAL)
+    found: list[Boundary] = []
+    for run, at, jump in zip(runs, cuts.tolist(), jumps.tolist(), strict=True):
+        mix = next((mix for mix in mixes if _touches(run, mix)), None)
+        if not jump and mix:
+            found.append(mix)
+        elif not _refuted(signals, at):
+            found += cuts_at(signals, [at])
+    return found
+
+
+def _refuted(signals: VideoSignals, at: int) -> bool:
+    """Whether a cut is a flash, a change of light, a dropout, or lies between flat pictures."""
+    looks, cut = Looks(signals), np.array([at])
+    between_flat = flat(looks.at(cut - 1)) & flat(looks.at(cut))
+    return bool((shots.refuted(signals, cut) | between_flat)[0])
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -79,15 +102,10 @@ def _touches(run: tuple[int, int], boundary: Boundary) -> bool:
 
 def _exact_frame(signals: VideoSignals, first: int, last: int) -> int:
     """The frame of the largest unexplained change near the run, if that change is clear."""
-    low, high = max(1, first + 1 - _ONSET), min(len(signals), last + 2 + _ONSET)
-    if low >= high:
-        return last + 1
-    change = signals["unexplained"][low:high]
+    most = len(signals) - 1
+    low, high = max(1, first + 1 - _ONSET), min(most, last + 1 + _ONSET)
+    if low > high:
+        return min(last + 1, most)
+    change = signals["unexplained"][low : high + 1]
     best = int(np.argmax(change))
-    return low + best if change[best] >= _CLEAR_CHANGE else last + 1
-
-
-def _flat_sides(signals: VideoSignals, cuts: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Cuts between two flat pictures: a colour that changes is no change of shot."""
-    looks = Looks(signals)
-    return flat(looks.at(cuts - 1)) & flat(looks.at(cuts))
+    return low + best if change[best] >= _CLEAR_CHANGE else min(last + 1, most)

@@ -35,7 +35,7 @@ def test_hard_cuts_are_exact_and_nothing_else_is_found(tmp_path: Path, fps: int)
 
 @pytest.mark.parametrize("length", [8, 16, 30])
 def test_dissolves_are_found_with_their_span(tmp_path: Path, length: int) -> None:
-    shots = [Shot("still", 40), Shot("pan_left", 70, seed=9, transition=Dissolve(length))]
+    shots = [Shot("still", 40), Shot("zoom_in", 70, seed=9, transition=Dissolve(length))]
     found, truth = found_in(tmp_path, shots)
     first, last = truth.dissolves[0]
     assert [boundary.kind for boundary in found] == ["dissolve"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_clips_are_ordered_apart_and_within_limits(
     )
     found = spans(boundaries, video(frames), settings)
     assert found == sorted(found)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.end_frame <= after.start_frame
     for clip in found:
         assert 0 <= clip.start_frame < clip.end_frame <= frames
