@@ -189,6 +189,8 @@ class Catalog:
         allowed = f"versions {newest.oldest} to {newest.version}"
         if version < newest.oldest:
             raise NotFoundError(f"version {version} was vacuumed", allowed=allowed)
+        if version == 0:
+            return self._before_all()
         history = self.history()
         found = history.filter(pc.equal(history.column("version"), version))
         if not found.num_rows:
@@ -202,8 +204,7 @@ class Catalog:
                 latest = log.latest()
                 files = log.files(latest) if latest is not None else ()
                 if not files:
-                    born = datetime.fromisoformat(self.about["created"])
-                    return Snapshot(0, born, "created", {}, 0, -1 if latest is None else latest)
+                    return self._before_all(-1 if latest is None else latest)
                 last = max(files, key=lambda item: item.path)
                 return _snapshot(read_data_file(self.storage, "commits", last), latest)
             except NotFoundError:
@@ -212,6 +213,11 @@ class Catalog:
             f"{self.storage.root} was vacuumed {OPENING_TRIES} times while it was being opened",
             hint="try again",
         )
+
+    def _before_all(self, log_version: int = -1) -> Snapshot:
+        """Version 0: created, and nothing in it."""
+        born = datetime.fromisoformat(self.about["created"])
+        return Snapshot(0, born, "created", {}, 0, log_version)
 
     # -- reading ---------------------------------------------------------------------------
 

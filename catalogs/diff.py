@@ -94,5 +94,5 @@ def _changed_columns(session: Session, on: str, names: list[str]) -> dict[str, i
     )
     found = session.connection.execute(
         f"select {counts} from only_new n join only_old o using ({on})"
-    ).fetchone()
-    return {name: count for name, count in zip(names, found or (), strict=True) if count}
+    ).fetchall()
+    return {name: count for name, count in zip(names, found[0], strict=True) if count}

@@ -37,6 +37,7 @@ __all__ = ["Result", "Session", "sql_name", "sql_text"]
 Params = Sequence[Any] | Mapping[str, Any] | None
 
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
+_EXPLAIN = re.compile(r"^\s*explain\s+(analyze\s+)?", re.IGNORECASE)
 _READING = ("SELECT", "EXPLAIN", "RELATION")
 _LISTING = {"show", "information_schema", "duckdb_views", "duckdb_columns", "duckdb_tables"}
 _SHARED = {"created", "run_id", "op_version"}
@@ -276,9 +277,10 @@ class Session:
             return True
         if "*" not in query:
             return False
-        text = self.connection.execute("select json_serialize_sql(?)", [query]).fetchone()
-        tree = json.loads(text[0]) if text else {"error": True}
-        return bool(tree.get("error")) or _has_star(tree)
+        select = _EXPLAIN.sub("", query)
+        found = self.connection.execute("select json_serialize_sql(?)", [select]).fetchall()
+        tree = json.loads(found[0][0])
+        return bool(tree["error"]) or _has_star(tree)
 
 
 def newest_cutting(catalog: Catalog) -> str | None:
@@ -292,8 +294,8 @@ def newest_cutting(catalog: Catalog) -> str | None:
     uri = sql_text(catalog.uris("clips", [last])[0])
     with Session(catalog, cutting="-") as session:
         query = f"select cutting from read_parquet({uri}) order by created desc limit 1"
-        row = session.connection.execute(query).fetchone()
-    return str(row[0]) if row else None
+        rows = session.connection.execute(query).fetchall()
+    return str(rows[0][0]) if rows else None
 
 
 def resolve_cutting(catalog: Catalog, cutting: str) -> str:
