@@ -148,7 +148,7 @@ def _wide_columns(catalog: Catalog) -> list[tuple[str, str, str]]:
     from catalogs.query import SOURCE_COLUMNS, Session, source_column
 
     with Session(catalog) as session:
-        scores = [(name, owner, name) for name, owner in session.operators.items()]
+        scores = [(shown, owner, name) for shown, (owner, name) in session.operators.items()]
     return [
         *((column.name, "clips", column.name) for column in catalog.columns("clips")),
         *((source_column(name), "sources", name) for name in SOURCE_COLUMNS),
