@@ -90,30 +90,14 @@ def funnel(
     ) as judgement:
         if judgement.stages:
             judgement.materialise()
+            return count_funnel(judgement)
         with judgement.blaming():
-            return count_funnel(judgement, materialised=bool(judgement.stages))
+            return count_funnel(judgement, judgement.source)
 
 
-def count_funnel(judgement: Judgement, *, materialised: bool = True) -> Funnel:
-    """Count a judgement, from its tables or in one pass over the clips without them."""
-    source = "judged" if materialised else f"({judgement.source})"
-    flags = [f"coalesce({name}, false) as p{i}" for i, name in enumerate(judgement.names)]
-    fails = " + ".join(f"(not p{i})::int" for i in range(len(flags))) or "0"
-    nulls = [f"{name} is null as n{i}" for i, name in enumerate(judgement.names)]
-    inner = f"select duration_s, {', '.join([*flags, *nulls]) or '0'} from {source}"
-    counted = ["true"]
-    for i in range(len(flags)):
-        counted += [
-            " and ".join(f"p{k}" for k in range(i + 1)),
-            f"not p{i}",
-            f"not p{i} and fails = 1",
-            f"n{i}",
-        ]
-    totals = ", ".join(
-        f"count(*) filter ({test}), coalesce(sum(duration_s) filter ({test}), 0)"
-        for test in counted
-    )
-    row = judgement.row(f"select {totals} from (select *, {fails} as fails from ({inner}))")
+def count_funnel(judgement: Judgement, source: str = "from judged") -> Funnel:
+    """Count a judgement, from its tables; without stages also straight from its `source`."""
+    row = judgement.row(_counting_sql(judgement, source))
     pairs = [(row[k], row[k + 1] / SECONDS_PER_HOUR) for k in range(0, len(row), 2)]
     steps, (clips, hours) = _gate_steps(judgement, pairs)
     for stage in judgement.stages:
@@ -135,6 +119,27 @@ def count_funnel(judgement: Judgement, *, materialised: bool = True) -> Funnel:
         kept_hours=hours,
         steps=tuple(steps),
     )
+
+
+def _counting_sql(judgement: Judgement, source: str) -> str:
+    """SQL of one row: clips and seconds of everything, then four such pairs for each gate.
+
+    They are: passed this gate and all before it, failed it, failed it and no other, NULL.
+    """
+    numbers = range(len(judgement.gates))
+    flags = ["duration_s"]
+    for i, verdict in zip(numbers, judgement.names, strict=True):
+        flags += [f"coalesce({verdict}, false) as p{i}", f"{verdict} is null as n{i}"]
+    fails = " + ".join(f"(not p{i})::int" for i in numbers) or "0"
+    tests = ["true"]
+    for i in numbers:
+        so_far = " and ".join(f"p{k}" for k in range(i + 1))
+        tests += [so_far, f"not p{i}", f"not p{i} and fails = 1", f"n{i}"]
+    pairs = ", ".join(
+        f"count(*) filter ({test}), coalesce(sum(duration_s) filter ({test}), 0)" for test in tests
+    )
+    rows = f"select {', '.join(flags)} from ({source})"
+    return f"select {pairs} from (select *, {fails} as fails from ({rows}))"
 
 
 def _gate_steps(
