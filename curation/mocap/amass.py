@@ -12,6 +12,7 @@ AMASS is in metres with z up. Archives are opened without pickles.
 from __future__ import annotations
 
 import contextlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from catalogs.errors import UsageError
 from curation.mocap import rotations as rot
 from curation.mocap.layouts import HUMANML22
-from curation.mocap.problems import MocapFileError
+from curation.mocap.problems import MocapFileError, check_plausible
 from curation.mocap.rates import fps_from_rate
 from curation.mocap.skeleton import Motion, Skeleton
 
@@ -59,6 +60,11 @@ NEUTRAL: dict[str, tuple[float, float, float]] = {
 }
 """Offset of each body joint from its parent in the T-pose, metres, y up, facing +z."""
 
+_UNREADABLE = (
+    *(OSError, ValueError, EOFError, MemoryError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy and zipfile raise for damaged, encrypted or exotic archives."""
 _FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 _HAND_POINTS = {"index": -0.02, "middle": 0.0, "ring": 0.02, "pinky": 0.04, "thumb": -0.04}
 _HAND_LAYOUT = {72: "smpl", 66: "body", 156: "smplh", 165: "smplx"}
@@ -71,10 +77,10 @@ def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for name in archive.files:
-                # a pickled object, such as gender in old archives: never opened
-                with contextlib.suppress(ValueError):
+                # a pickled object (gender in old archives) is never opened, a damaged one absent
+                with contextlib.suppress(ValueError, SyntaxError, tokenize.TokenError):
                     arrays[name] = archive[name]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise MocapFileError(f"not a readable npz: {error}", hint="fetch it again") from error
     return arrays
 
@@ -99,6 +105,8 @@ def motion_from_amass(
     trans = np.asarray(arrays["trans"], np.float64)
     if trans.shape != (frames, 3):
         raise MocapFileError(f"'trans' is {trans.shape}", allowed=f"({frames}, 3) as 'poses'")
+    check_plausible(poses)
+    check_plausible(trans)
     skeleton = _skeleton(_HAND_LAYOUT[width], arrays, body_model)
     turns = rot.from_axis_angle(poses.reshape(frames, -1, 3))
     path = trans + skeleton.offsets[0]

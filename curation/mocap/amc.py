@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.mocap import rotations as rot
-from curation.mocap.problems import MocapFileError
+from curation.mocap.problems import LARGEST, MocapFileError, check_plausible
 from curation.mocap.skeleton import Motion, Skeleton
 
 __all__ = ["DEFAULT_FPS", "AcclaimSkeleton", "parse_amc", "parse_asf"]
@@ -176,9 +176,12 @@ def _tree(sections: dict[str, Lines], bones: dict[str, _Bone]) -> tuple[list[str
 
 def _numbers(line: int, words: list[str]) -> list[float]:
     try:
-        return [float(word) for word in words]
+        numbers = [float(word) for word in words]
     except ValueError:
-        raise MocapFileError.at(line, f"{' '.join(words)!r} are not numbers") from None
+        numbers = []
+    if not numbers or not all(abs(number) < LARGEST for number in numbers):
+        raise MocapFileError.at(line, f"{' '.join(words)!r} are not numbers")
+    return numbers
 
 
 def _dof(line: int, words: list[str]) -> tuple[str, ...]:
@@ -256,9 +259,11 @@ def _frames(
         end = starts[frame + 1] if frame + 1 < len(starts) else len(lines)
         values.append(_frame(lines[start:end], layout, column))
     try:
-        return header, np.array(values, dtype=np.float64)
+        rows = np.array(values, dtype=np.float64)
     except ValueError:
         raise _bad_number(lines) from None
+    check_plausible(rows)
+    return header, rows
 
 
 def _frame(lines: Lines, layout: list[str], expected: int) -> list[str]:

@@ -14,6 +14,7 @@ Rates are those of the published data sets; arrays hold none, so they can be ove
 
 from __future__ import annotations
 
+import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,12 +28,14 @@ from curation.mocap import features, features272
 from curation.mocap.amass import neutral_skeleton
 from curation.mocap.layouts import HUMANML22, KIT21
 from curation.mocap.mapping import layout_skeleton
-from curation.mocap.problems import MocapFileError
+from curation.mocap.problems import MocapFileError, check_plausible
 from curation.mocap.skeleton import Motion, Skeleton
 
 __all__ = ["JointArray", "load_npy", "motion_from_array", "pick_array"]
 
 Array = npt.NDArray[np.floating]
+_UNREADABLE = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError)
+"""What numpy raises for a damaged header, which it reads as Python text."""
 _POSITION_KEYS = ("joints", "positions", "joints_3d", "keypoints3d", "data", "arr_0")
 _SMPL_FAMILY = {22: "body", 24: "smpl", 52: "smplh", 55: "smplx"}
 _NTU_TREE = (
@@ -79,7 +82,7 @@ def load_npy(path: Path) -> npt.NDArray[Any]:
     try:
         with path.open("rb") as file:
             return np.asarray(np.load(file, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+    except _UNREADABLE as error:
         raise MocapFileError(
             f"not a readable npy: {error}", hint="fetch it again; pickled arrays are refused"
         ) from error
@@ -104,7 +107,9 @@ def motion_from_array(
     """The motion that an array's shape stands for."""
     if array.dtype.kind not in "fiu" or array.size == 0:
         raise MocapFileError(f"an array of {array.dtype} and shape {array.shape}", allowed=_SHAPES)
-    values = array.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        values = array.astype(np.float64)
+    check_plausible(values)
     match values.shape:
         case (3, _, 25, _):
             return _ntu(values, fps or Fraction(30), person)
@@ -137,7 +142,7 @@ def motion_from_array(
 def _ntu(values: Array, fps: Fraction, person: int) -> JointArray:
     """One person of an NTU array: the padding of zeros at the end is no motion."""
     everyone = values.transpose(3, 1, 2, 0)
-    present = np.any(everyone != 0, axis=(2, 3))
+    present = np.any(np.abs(everyone) > 1e-6, axis=(2, 3))
     order = np.argsort(-present.sum(axis=1), kind="stable")
     people = int(np.count_nonzero(present.any(axis=1)))
     if person >= max(people, 1) or not people:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,9 @@ __all__ = [
 
 Array = npt.NDArray[np.floating]
 _HEADING_SMOOTHING_S = 0.1
+_LEAST_EXTENT_SHARE = 0.8
+_SMALLEST_M = 0.05
+"""Joints that lie closer together are no body."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,8 @@ class Body:
     fps: float
     height: float
     """Body height in metres: the median vertical extent, at least 0.8 of the stature."""
+    stature: float
+    """Standing height in metres by the bones, whatever the posture."""
     floor: float
     """Height of the floor: where the feet rest."""
     heading: Array
@@ -64,7 +69,8 @@ def body_of(motion: Motion) -> Body | None:
         joints = find_mapping(motion.skeleton).positions(motion)
     except NotFoundError:
         return None
-    if not np.isfinite(joints).all(axis=(1, 2)).any():
+    seen = joints[np.isfinite(joints).all(axis=(1, 2))]
+    if not len(seen) or not stature(seen) >= _SMALLEST_M:
         return None
     return body_from_joints(joints, float(motion.fps))
 
@@ -72,7 +78,11 @@ def body_of(motion: Motion) -> Body | None:
 def body_from_joints(joints: Array, fps: float) -> Body:
     """A body of (T, 22, 3) joints, of which at least one frame is whole."""
     feet = joints[:, [i for foot in HUMANML22.feet for i in foot], 1]
-    return Body(joints, fps, _body_height(joints), _floor(feet), _heading(joints, fps))
+    seen = joints[np.isfinite(joints).all(axis=(1, 2))]
+    tall = stature(seen)
+    extent = float(np.median(np.ptp(seen[..., 1], axis=1)))
+    height = max(extent, _LEAST_EXTENT_SHARE * tall)
+    return Body(joints, fps, height, tall, _floor(feet), _heading(joints, fps))
 
 
 def without_gaps(body: Body) -> Body:
@@ -80,9 +90,10 @@ def without_gaps(body: Body) -> Body:
     seen = np.isfinite(body.joints).all(axis=(1, 2))
     if seen.all():
         return body
-    nearest = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), 0))
+    nearest = np.maximum.accumulate(np.where(seen, np.arange(len(body.joints)), 0))
     nearest[: int(np.argmax(seen))] = int(np.argmax(seen))
-    return body_from_joints(body.joints[nearest], body.fps)
+    filled = body_from_joints(body.joints[nearest], body.fps)
+    return replace(filled, height=body.height, stature=body.stature, floor=body.floor)
 
 
 def length(v: Array) -> Array:
@@ -99,12 +110,6 @@ def angle_between(a: Array, b: Array) -> Array:
 def total(*values: Array) -> Array:
     """The sum of arrays of one shape."""
     return np.sum(values, axis=0)
-
-
-def _body_height(joints: Array) -> float:
-    seen = joints[np.isfinite(joints).all(axis=(1, 2))]
-    extent = float(np.median(np.ptp(seen[..., 1], axis=1)))
-    return max(extent, 0.8 * stature(seen))
 
 
 def _floor(feet: Array) -> float:

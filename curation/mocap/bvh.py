@@ -20,7 +20,7 @@ import numpy.typing as npt
 from catalogs.errors import UsageError
 from curation.mocap import rotations as rot
 from curation.mocap.numerals import parse_numbers
-from curation.mocap.problems import MocapFileError
+from curation.mocap.problems import LARGEST, MocapFileError, check_plausible
 from curation.mocap.rates import fps_from_frame_time
 from curation.mocap.skeleton import Motion, Skeleton
 
@@ -88,9 +88,12 @@ class _Tokens:
     def number(self, expected: str) -> float:
         line, got = self.line, self.next(expected)
         try:
-            return float(got)
+            value = float(got)
         except ValueError:
             raise MocapFileError.at(line, f"{got!r} is not a number", allowed=expected) from None
+        if not abs(value) < LARGEST:
+            raise MocapFileError.at(line, f"{got!r} is no length", allowed=expected)
+        return value
 
     def name(self) -> str:
         """A joint's name: the words up to the brace on the same line as the keyword."""
@@ -118,7 +121,9 @@ def parse_bvh(data: bytes) -> Motion:
     first_line = data.count(b"\n", 0, start) + 1
     values = parse_numbers(data[start:], first_line=first_line)
     _check_count(data, start, first_line, len(values), frames, channels)
-    return _motion(joints, ends, values.reshape(frames, channels), fps)
+    rows = values.reshape(frames, channels)
+    check_plausible(rows)
+    return _motion(joints, ends, rows, fps)
 
 
 def _hierarchy(tokens: _Tokens) -> tuple[list[_Joint], list[tuple[int, tuple[float, ...]]]]:

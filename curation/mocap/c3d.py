@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from catalogs.errors import MissingExtraError
-from curation.mocap.problems import MocapFileError
+from curation.mocap.problems import MocapFileError, check_plausible
 from curation.mocap.rates import fps_from_rate
 from curation.mocap.skeleton import Motion, Skeleton
 
@@ -57,6 +57,7 @@ def read_c3d(path: Path) -> MarkerFile:
     seen = (content["data"]["meta_points"]["residuals"][0].T >= 0) & np.any(points != 0, axis=-1)
     measured = np.where(seen[..., None], points, np.nan)
     names = labels + [f"*{i}" for i in range(len(labels), points.shape[1])]
+    check_plausible(measured)
     skeleton = Skeleton(
         names=tuple(names),
         parents=np.full(len(names), -1, np.intp),

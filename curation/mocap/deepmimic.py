@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.mocap import rotations as rot
-from curation.mocap.problems import MocapFileError
+from curation.mocap.problems import MocapFileError, check_plausible
 from curation.mocap.rates import fps_from_rate
 from curation.mocap.skeleton import Motion, Skeleton
 
@@ -105,9 +105,11 @@ def parse_deepmimic(data: bytes) -> Motion:
 
 def _rows(data: bytes) -> Array:
     try:
-        content = json.loads(data)
+        content = json.loads(data.decode("utf-8", "replace"))
     except json.JSONDecodeError as error:
         raise MocapFileError.at(error.lineno, f"broken JSON: {error.msg}") from None
+    except RecursionError:
+        raise MocapFileError("the JSON is nested too deeply to be a motion") from None
     rows = content.get("Frames") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows:
         raise MocapFileError("the JSON has no 'Frames'", allowed="a list of rows of numbers")
@@ -118,9 +120,11 @@ def _rows(data: bytes) -> Array:
             allowed=", ".join(f"{width} ({name})" for width, (name, _, _) in _CHARACTERS.items()),
         )
     try:
-        return np.array(rows, dtype=np.float64)
+        frames = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError):
         raise MocapFileError("'Frames' holds something that is not a number") from None
+    check_plausible(frames)
+    return frames
 
 
 def _fps(durations: Array) -> Fraction:

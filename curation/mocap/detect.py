@@ -137,9 +137,9 @@ def _mapping(motion: Motion) -> JointMapping | None:
 
 
 def _seen(body: Array) -> Array | None:
-    """The frames in which every joint was seen."""
+    """The frames in which every joint was seen, None when there is no body in them."""
     whole = body[np.isfinite(body).all(axis=(1, 2))]
-    return whole if len(whole) else None
+    return whole if len(whole) and stature(whole) > 1e-6 else None
 
 
 def _declared(name: str, declared: dict[str, str], override: dict[str, str]) -> Finding | None:

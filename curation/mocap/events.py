@@ -20,7 +20,6 @@ import numpy.typing as npt
 from curation.mocap.body import Body, angle_between, length
 from curation.mocap.body_signals import body_signals
 from curation.mocap.curves import rate, runs, smoothed
-from curation.mocap.detect import stature
 
 __all__ = [
     "SIDES",
@@ -69,11 +68,10 @@ class Scene:
     def frames(self) -> int:
         return len(self.body.joints)
 
-    @cached_property
+    @property
     def size(self) -> float:
         """Standing height in metres."""
-        seen = self.body.joints[np.isfinite(self.body.joints).all(axis=(1, 2))]
-        return stature(seen)
+        return self.body.stature
 
     @cached_property
     def scale(self) -> float:

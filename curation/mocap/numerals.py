@@ -128,7 +128,7 @@ def _parse_any(chunk: bytes, block: bytes, start: int, first_line: int) -> npt.N
 
 def _is_number(token: bytes) -> bool:
     try:
-        np.array([token]).astype(np.float64)
+        np.array([token], dtype=np.float64)
     except ValueError:
         return False
     return True

@@ -22,6 +22,7 @@ _STANDARD = [
     Fraction(25, 2),
     *_NTSC,
 ]
+_SHORTEST_S, _LONGEST_S = Decimal("0.00001"), Decimal(100)
 _FLOAT32_NOISE = Fraction(12, 10**8)
 """Relative error of a rate that was stored in single precision before it was printed."""
 
@@ -60,8 +61,10 @@ def _decimal(text: str) -> tuple[Fraction, Fraction]:
         raise UsageError(f"{text!r} is not a number", allowed="seconds, such as 0.0333333") from (
             error
         )
-    if not number.is_finite() or number <= 0:
-        raise UsageError(f"a frame time of {text} s is impossible", allowed="seconds above 0")
+    if not number.is_finite() or not _SHORTEST_S <= number <= _LONGEST_S:
+        raise UsageError(
+            f"a frame time of {text} s is impossible", allowed=f"{_SHORTEST_S} to {_LONGEST_S} s"
+        )
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int)
     return Fraction(number), Fraction(10) ** exponent
