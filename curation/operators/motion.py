@@ -52,7 +52,7 @@ class Motion(Operator):
         Column("pan_px", REAL, "mean camera travel to the right", PX),
         Column("tilt_px", REAL, "mean camera travel downwards", PX),
         Column("zoom_percent", REAL, "mean growth of the picture, zooming in positive", "%/frame"),
-        Column("roll_deg", REAL, "mean turn of the picture, clockwise positive", "degrees/frame"),
+        Column("roll_deg", REAL, "mean turn of the camera, clockwise positive", "degrees/frame"),
         Column("shake_px", REAL, "RMS of camera travel faster than half a second", PX),
         Column("motion_jerk_px", REAL, "95th percentile of the change of motion", PX),
         Column("motion_level", pa.int32(), "subject motion in steps of half a doubling: 0 below "

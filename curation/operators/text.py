@@ -70,7 +70,7 @@ class Page:
         import cv2
 
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        self.shape: tuple[int, int] = grey.shape
+        self.shape: tuple[int, int] = grey.shape[:2]
         self.smooth: Grey = cv2.blur(grey, (3, 3))
         self.strokes: list[Mask] = []
         self.lines: list[TextLine] = []
@@ -95,21 +95,22 @@ class Page:
         import cv2
 
         height, width = self.shape
+        scale = height / len(grey)
         window = np.ones((STROKE_PX, STROKE_PX), np.uint8)
         for polarity in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT):
             contrast = cv2.morphologyEx(grey, polarity, window)
             strokes = (contrast > STROKE_255).astype(np.uint8)
-            scale = height / grey.shape[0]
-            for left, top, right, bottom in _boxes(contrast, strokes):
-                place = (round(edge * scale) for edge in (left, top, right, bottom))
-                self.lines.append(TextLine(*place, strokes=len(self.strokes)))
+            for edges in _boxes(contrast, strokes):
+                left, top, right, bottom = (round(edge * scale) for edge in edges)
+                self.lines.append(TextLine(left, top, right, bottom, len(self.strokes)))
             full = cv2.resize(strokes, (width, height), interpolation=cv2.INTER_NEAREST)
             self.strokes.append(full.astype(bool))
 
     def overlap(self, line: TextLine, other: Page) -> float:
         """Share of the strokes of `line` and of the same place in `other` that are in both."""
         here, there = self.strokes[line.strokes][line.box], other.strokes[line.strokes][line.box]
-        return float(np.count_nonzero(here & there) / max(1, np.count_nonzero(here | there)))
+        either = int(np.count_nonzero(here | there))
+        return int(np.count_nonzero(here & there)) / either if either else 0.0
 
     def change_around(self, line: TextLine, other: Page) -> float:
         """Mean change of luma near a line but outside of all text."""
@@ -134,7 +135,7 @@ def _boxes(contrast: Grey, strokes: Grey) -> Iterator[tuple[int, int, int, int]]
             continue
         box = np.s_[top : top + height, left : left + width]
         inside = strokes[box]
-        changes = np.count_nonzero(inside[:, 1:] != inside[:, :-1]) / width
+        changes = int(np.count_nonzero(inside[:, 1:] != inside[:, :-1])) / width
         if changes >= CHANGES_PER_HEIGHT and contrast[box][inside > 0].mean() >= LINE_255:
             yield left, top, left + width, top + height
 
