@@ -179,7 +179,7 @@ def pull(
       clipmill pull me/corpus corpus
       clipmill pull me/web-clips clips --revision 1f0c2d9
     """
-    from catalogs.publish import pull as download
+    from catalogs.fetch import pull as download
 
     done = download(repo, to, revision=revision)
     if as_json:
