@@ -20,6 +20,7 @@ from catalogs.errors import UsageError
 from curation.mocap.amass import load_arrays
 from curation.mocap.features import columns, layout_for_width
 from curation.mocap.features272 import WIDTH as WIDTH_272
+from curation.mocap.layouts import SMPL24
 
 __all__ = ["FeatureStats", "feature_stats", "groups"]
 
@@ -78,6 +79,9 @@ def groups(width: int) -> list[slice]:
     if width == WIDTH_272:
         bounds = [0, 2, 8, 74, 140, WIDTH_272]
         return [slice(a, b) for a, b in pairwise(bounds)]
+    if width == 3 * len(SMPL24):
+        # published statistics of bare positions are per joint and axis
+        return [slice(i, i + 1) for i in range(width)]
     parts = columns(layout_for_width(width))
     return [
         *(slice(0, 1), slice(1, 3), slice(3, 4), parts.positions),

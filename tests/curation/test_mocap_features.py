@@ -21,6 +21,7 @@ from curation.mocap.retarget import bone_lengths, retarget
 from curation.mocap.rigs import RIGS, read_rigs
 from curation.mocap.skeleton import Motion, Skeleton
 from curation.mocap.stats import FeatureStats, feature_stats, groups
+from curation.mocap.vectors import REPRESENTATIONS, decode, encode
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,37 @@ def test_272_columns_give_joints_and_pose_back(walk: np.ndarray) -> None:
     np.testing.assert_allclose(np.linalg.norm(np.diff(joints, axis=0), axis=-1), steps, atol=1e-9)
     np.testing.assert_allclose(features272.extract(joints, pose), vectors, atol=1e-9)
     np.testing.assert_allclose(np.abs(np.sum(pose[:, 1:] * turns[:, 1:], -1)), 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", REPRESENTATIONS)
+@pytest.mark.parametrize("rig", ["mixamo", "cmu", "smpl"])
+def test_any_rig_becomes_vectors_and_comes_back(tmp_path: Path, name: str, rig: str) -> None:
+    truth = render_take(tmp_path / "t.bvh", "walk", seconds=3, fps=60, rig=rig, heading_deg=40)
+    motion = read_motion(truth.path).motion
+    vectors = encode(motion, name)
+    back = decode(vectors, name, motion.fps)
+    chosen = REPRESENTATIONS[name]
+    assert vectors.shape == (len(back), chosen.width)
+    assert float(back.duration_s) == pytest.approx(3, abs=0.1)
+    walked = np.linalg.norm(back.joints[-1, 0, [0, 2]] - back.joints[0, 0, [0, 2]])
+    # the uniform skeleton's legs are a little longer than the rendered ones
+    assert walked == pytest.approx(truth.distance_m, rel=0.08)
+    again = decode(encode(back, name), name, motion.fps)
+    np.testing.assert_allclose(again.joints, back.joints[: len(again)], atol=1e-4)
+    stats = feature_stats([vectors])
+    np.testing.assert_allclose(
+        stats.denormalise(stats.normalise(vectors)), vectors, atol=1e-3, rtol=1e-4
+    )
+
+
+def test_an_unknown_representation_names_the_nearest(walk: np.ndarray) -> None:
+    motion = Motion(_body(), Fraction(20), measured=walk)
+    with pytest.raises(NotFoundError, match="humanml264"):
+        encode(motion, "humanml264")
+    with pytest.raises(UsageError, match="263"):
+        decode(np.zeros((3, 251)), "humanml263")
+    with pytest.raises(UsageError, match="no rate"):
+        decode(np.zeros((3, 72)), "smpl24")
 
 
 def test_features_refuse_gaps_and_other_layouts(walk: np.ndarray) -> None:

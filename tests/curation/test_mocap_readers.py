@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from fractions import Fraction
 from pathlib import Path
 
@@ -257,3 +258,26 @@ def test_the_documented_body_is_symmetric() -> None:
         if name.startswith("left_"):
             twin = skeleton.offsets[skeleton.index(name.replace("left_", "right_"))]
             np.testing.assert_allclose(twin, offset * [-1, 1, 1])
+
+
+def test_no_damage_lets_anything_but_a_named_error_out(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    originals = [
+        render_take(tmp_path / name, "walk", seconds=1.5).path for name in ("t.bvh", "t.npy")
+    ]
+    outcomes = set()
+    for round_ in range(120):
+        original = originals[round_ % 2]
+        data = bytearray(original.read_bytes())
+        if round_ % 3:
+            for _ in range(rng.choice((1, 5, 40))):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+        else:
+            del data[rng.randrange(len(data)) :]
+        damaged = tmp_path / f"damaged{original.suffix}"
+        damaged.write_bytes(data)
+        try:
+            outcomes.add(len(read_motion(damaged).motion) > 1)
+        except MocapFileError as error:
+            outcomes.add(error.problem[:4])
+    assert {True, "line"} <= outcomes
