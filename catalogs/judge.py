@@ -135,12 +135,14 @@ class Judgement:
         """The cutting that was asked for, else the recipe's if it was made, else the newest."""
         if cutting is not None:
             return resolve_cutting(catalog, cutting)
-        wanted = recipe.segment.cutting if recipe.segment else None
-        if wanted is None or any(f.constant("cutting") == wanted for f in catalog.files("clips")):
-            return wanted
+        if recipe.segment is None or "cuttings" not in catalog.tables():
+            return None
         with Session(catalog, cutting="-") as session:
-            found = session.sql("select 1 from clips_all where cutting = ? limit 1", [wanted])
-            return wanted if found.rows() else None
+            made = session.sql(
+                "select cutting from cuttings where asked = ? order by created desc limit 1",
+                [recipe.segment.cutting],
+            ).rows()
+        return str(made[0][0]) if made else None
 
     def _check(self, grammar: Grammar) -> None:
         """Parse every piece of SQL in the recipe."""

@@ -156,7 +156,9 @@ def test_two_writers_of_one_selection_record_it_once(
 
 def test_the_newest_cutting_is_judged_unless_the_recipe_names_one(catalog: Catalog) -> None:
     segment = Segment("content", threshold=27.0)
-    record_clips(catalog, [{"clip_id": "x", "duration_s": 4.0}], cutting=segment.cutting)
+    record_clips(catalog, [{"clip_id": "x", "duration_s": 4.0}], cutting="made-for-it")
+    made = {"source_id": "s", "cutting": "made-for-it", "asked": segment.cutting}
+    catalog.append("cuttings", [made])
     record_clips(catalog, [{"clip_id": "y", "duration_s": 4.0}], cutting="newest")
     gates = {"length": "duration_s > 0"}
     newest = select(catalog, Recipe("r", gates), "newest")

@@ -1,0 +1,165 @@
+"""Whatever is killed, and whenever: run it again, and the tables are those of a quiet run."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalogs import Catalog
+from catalogs.testing import Shot, render_take, render_video
+from curation.jobs.run import curate
+
+KILLS = 10
+STAMPS = {"created", "run_id", "host"}
+
+
+def contents(folder: Path) -> dict[str, list[str]]:
+    """All tables but the runs, sorted, without when and where rows were written."""
+    catalog = Catalog.open(folder)
+    tables = {}
+    for table in catalog.tables():
+        names = [c.name for c in catalog.columns(table) if c.name not in STAMPS]
+        query = f"select {', '.join(names)} from {table.replace('/', '_')}"
+        tables[table] = sorted(map(repr, catalog.sql(query).rows()))
+    return {name: rows for name, rows in tables.items() if name != "runs" and rows}
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough small files that a run lasts longer than a kill takes."""
+    folder = tmp_path_factory.mktemp("media")
+    kinds = ("pan_left", "moving_shapes", "zoom_in", "still")
+    for number in range(12):
+        shots = [Shot(kinds[(number + k) % 4], 24, seed=10 * number + k) for k in range(3)]
+        render_video(folder / f"clip{number:02d}.mp4", shots, size=(192, 108), seed=number)
+    for number in range(4):
+        render_take(folder / f"take{number}.bvh", "walk", seed=number, seconds=3)
+    (folder / "empty.mp4").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def quiet(media: Path, cluster: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
+    folder = tmp_path_factory.mktemp("quiet") / "catalog"
+    curate([media], folder, workers=2, progress=None)
+    return contents(folder)
+
+
+def descendants(needle: str) -> list[int]:
+    """Processes of this user whose command line holds `needle`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+            if needle in command and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+class Killer(threading.Thread):
+    """Kills processes found by `victims`, at random moments, until it is told to stop."""
+
+    def __init__(self, victims: Callable[[], list[int]], most: int, seed: int):
+        super().__init__(daemon=True)
+        self._victims = victims
+        self._most = most
+        self._random = random.Random(seed)
+        self._done = threading.Event()
+        self.killed = 0
+
+    def run(self) -> None:
+        while self.killed < self._most and not self._done.wait(self._random.uniform(0.05, 0.6)):
+            if found := self._victims():
+                try:
+                    os.kill(self._random.choice(found), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+                self.killed += 1
+
+    def stop(self) -> None:
+        self._done.set()
+        self.join()
+
+
+def runs_until(kills: int, media: Path, catalog: Path, victims: Callable[[], list[int]]) -> int:
+    """Curate again and again while processes are killed; returns how many were."""
+    killed = 0
+    for attempt in range(kills):
+        killer = Killer(victims, kills - killed, seed=attempt)
+        killer.start()
+        curate([media], catalog, workers=2, progress=None, retry=True)
+        killer.stop()
+        killed += killer.killed
+        if killed >= kills:
+            break
+        if attempt % 2:
+            for folder in catalog.parent.glob("catalog"):
+                folder.rename(folder.with_name(f"finished{attempt}"))
+    return killed
+
+
+@pytest.mark.parametrize(
+    "needle", ["curation.media.guard_child", "ray::Worker"], ids=["guard child", "ray worker"]
+)
+def test_killed_helpers(
+    needle: str, media: Path, cluster: str, quiet: dict[str, list], tmp_path: Path
+) -> None:
+    killed = runs_until(KILLS, media, tmp_path / "catalog", lambda: descendants(needle))
+    assert killed >= KILLS
+    report = curate([media], tmp_path / "catalog", workers=2, progress=None)
+    assert report.status == "done"
+    assert contents(tmp_path / "catalog") == quiet
+
+
+@pytest.fixture
+def driver(media: Path, cluster: str, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
+    """Starts the same curation in a process of its own."""
+    started: list[subprocess.Popen] = []
+
+    def start() -> subprocess.Popen:
+        command = [
+            sys.executable, "-m", "clipmill", "curate", str(media), "--catalog",
+            str(tmp_path / "catalog"), "--workers", "2", "--address", cluster, "--quiet",
+        ]  # fmt: skip
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_killed_driver(
+    driver: Callable[[], subprocess.Popen], quiet: dict[str, list], tmp_path: Path
+) -> None:
+    chance = random.Random(5)
+    finished = 0
+    for _ in range(KILLS):
+        process = driver()
+        try:
+            process.wait(timeout=chance.uniform(1.0, 7.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        else:
+            finished += 1
+            (tmp_path / "catalog").rename(tmp_path / f"finished{finished}")
+        if (tmp_path / "catalog" / "catalog.json").exists():
+            contents(tmp_path / "catalog")
+    last = driver()
+    output, _ = last.communicate()
+    assert last.returncode == 0, output.decode()
+    assert contents(tmp_path / "catalog") == quiet
