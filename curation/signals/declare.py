@@ -29,6 +29,8 @@ class Signal:
     meaning: str
     storage: Storage = "float16"
     """`float16` values are rounded to that precision and held as float32."""
+    step: float = 0.0
+    """Values are rounded to multiples of this, for digits that measure nothing cost space."""
     rate: Rate = "frame"
     """`detail` signals are measured on the first frame of every quarter second, NaN between."""
 
@@ -46,21 +48,24 @@ _DECLARED = (
     Signal("phash", "64 bits", "perceptual hash: signs of the low DCT terms against their median",
            "int64"),
     Signal("transnet_cut", "0..1", "probability by TransNetV2 that a shot ends with this frame; "
-           "only when asked for"),
-    Signal("luma_mean", "0..255", "mean luma"),
-    Signal("luma_std", "0..255", "standard deviation of luma over the frame"),
-    Signal("dark_share", "0..1", "share of pixels with luma below 16"),
-    Signal("bright_share", "0..1", "share of pixels with luma of 236 and above"),
+           "only when asked for", step=1 / 256),
+    Signal("luma_mean", "0..255", "mean luma", step=1 / 16),
+    Signal("luma_std", "0..255", "standard deviation of luma over the frame", step=1 / 16),
+    Signal("dark_share", "0..1", "share of pixels with luma below 16", step=1 / 256),
+    Signal("bright_share", "0..1", "share of pixels with luma of 236 and above", step=1 / 256),
     Signal("unexplained", "0..255", "mean change that no local motion explains: how far samples "
-           "leave the range of their neighbourhood in the other frame"),
-    Signal("unexplained_share", "0..1", "share of the frame where that change is above 8"),
-    Signal("pan", "% of width per frame", "camera travel, right positive"),
-    Signal("tilt", "% of width per frame", "camera travel, down positive"),
-    Signal("zoom", "% per frame", "growth of the picture, zooming in positive"),
+           "leave the range of their neighbourhood in the other frame", step=1 / 32),
+    Signal("unexplained_share", "0..1", "share of the frame where that change is above 8",
+           step=1 / 256),
+    Signal("pan", "% of width per frame", "camera travel, right positive", step=1 / 64),
+    Signal("tilt", "% of width per frame", "camera travel, down positive", step=1 / 64),
+    Signal("zoom", "% per frame", "growth of the picture, zooming in positive", step=1 / 64),
     Signal("roll", "degrees per frame", "turn of the camera, clockwise positive (the picture turns "
-           "the other way)"),
-    Signal("motion", "% of width per frame", "mean length of local motion, camera included"),
-    Signal("residual_motion", "% of width per frame", "the same after the camera is taken out"),
+           "the other way)", step=1 / 64),
+    Signal("motion", "% of width per frame", "mean length of local motion, camera included",
+           step=1 / 64),
+    Signal("residual_motion", "% of width per frame", "the same after the camera is taken out",
+           step=1 / 64),
     Signal("sharpness", "luma^2", "variance of the Laplacian of luma, longer side at 320 pixels",
            rate="detail"),
     Signal("text_likeness", "0..1", "share of the frame covered by runs of strong thin strokes",

@@ -59,8 +59,9 @@ def measure_pairs(frames: Frames, *, edges: bool) -> Columns:
 
 
 def thumbnails(frames: Frames) -> Frames:
-    """(n, h / 8, w / 8) luma."""
-    return _converted(_halved(_halved(_halved(frames))), cv2.COLOR_RGB2GRAY)
+    """(n, h / 8, w / 8) luma in even values: the last bit is noise and costs space."""
+    luma = _converted(_halved(_halved(_halved(frames))), cv2.COLOR_RGB2GRAY)
+    return luma & np.uint8(0xFE)
 
 
 def hash_bits(hashes: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -193,9 +193,11 @@ def _expected_end(pts: NDArray[np.int64]) -> int:
 
 def _stored(name: str, values: NDArray[Any]) -> NDArray[Any]:
     """As it is kept: hashes as they are, the rest as float32, most at float16 precision."""
-    storage = SIGNALS[name].storage
-    if storage == "int64":
+    signal = SIGNALS[name]
+    if signal.storage == "int64":
         return values
-    if storage == "float16":
+    if signal.step:
+        values = np.rint(values / signal.step) * signal.step
+    if signal.storage == "float16":
         values = np.minimum(values, _LARGEST_HALF).astype(np.float16)
     return values.astype(np.float32)
