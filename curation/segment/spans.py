@@ -23,11 +23,13 @@ from curation.signals import VideoSignals
 
 __all__ = ["EDGES", "ClipSpan", "ClipTable", "Edge", "clip_table", "detect", "segment", "spans"]
 
-Edge = Literal["file end", "split", "cut", "dissolve", "fade_in", "fade_out"]
+Edge = Literal["file end", "split", "cut", "dissolve", "fade"]
 
-EDGES: tuple[Edge, ...] = ("file end", "split", "cut", "dissolve", "fade_in", "fade_out")
-_FILE_END, _SPLIT, _CUT, _DISSOLVE, _FADE_IN, _FADE_OUT = range(len(EDGES))
-_CODES = {edge: code for code, edge in enumerate(EDGES)}
+_FILE_END, _SPLIT, _CUT, _DISSOLVE, _FADE_IN, _FADE_OUT = range(6)
+_CODES = {"cut": _CUT, "dissolve": _DISSOLVE, "fade_in": _FADE_IN, "fade_out": _FADE_OUT}
+
+EDGES: tuple[Edge, ...] = ("file end", "split", "cut", "dissolve", "fade", "fade")
+"""What each code of a `ClipTable` stands for."""
 
 Frames = NDArray[np.int64]
 Codes = NDArray[np.int8]

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from catalogs.errors import RecipeError, UsageError
 from curation.segment import (
     DETECTORS,
-    EDGES,
     Boundary,
     ClipSpan,
     SegmentSettings,
@@ -84,6 +83,12 @@ MIXED = {
 def test_mixed_frames_are_left_out_or_shared(kind: str, expected: list[tuple[int, int]]) -> None:
     assert clips(60, [MIXED[kind]]) == [(0, 20), (30, 60)]
     assert clips(60, [MIXED[kind]], trim_mixed=False) == expected
+    table = segment_table(MIXED[kind])
+    assert [clip.starts_with for clip in table] == ["file end", kind.split("_")[0]]
+
+
+def segment_table(boundary: Boundary) -> list[ClipSpan]:
+    return spans([boundary], video(60), SegmentSettings())
 
 
 def test_a_cut_inside_a_dissolve_leaves_no_clip_behind() -> None:
@@ -128,7 +133,9 @@ def test_another_shot_is_not_joined() -> None:
 
 @given(
     frames=st.integers(1, 120),
-    marks=st.lists(st.tuples(st.integers(1, 119), st.integers(0, 12), st.sampled_from(EDGES[2:]))),
+    marks=st.lists(
+        st.tuples(st.integers(1, 119), st.integers(0, 12), st.sampled_from(["cut", *MIXED]))
+    ),
     min_s=st.sampled_from([0, 0.5, 2]),
     max_s=st.sampled_from([None, 2.5, 4]),
     long_shot=st.sampled_from(["split", "keep", "drop"]),
