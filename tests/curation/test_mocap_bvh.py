@@ -171,6 +171,16 @@ def test_unusual_decimals_are_read_as_python_does(text: str) -> None:
     )
 
 
+def test_long_blocks_are_read_in_order_and_know_their_lines() -> None:
+    rows = np.arange(60_000.0)[:, None] + np.arange(8) / 8
+    lines = [" ".join(f"{value:.3f}" for value in row) for row in rows.tolist()]
+    text = "\n".join(lines).encode()
+    np.testing.assert_array_equal(parse_numbers(text), rows.ravel())
+    lines[54_321] = lines[54_321].replace(".125", ".l25")
+    with pytest.raises(MocapFileError, match="line 54322: value 2"):
+        parse_numbers("\n".join(lines).encode())
+
+
 @pytest.mark.parametrize("bad", ["1.2.3", "1-2.5", "--1.0", "1.5x", "1/5.0", "."])
 def test_nothing_that_only_looks_like_a_decimal_is_read(bad: str) -> None:
     with pytest.raises(MocapFileError, match="line 2: value 1"):
