@@ -45,9 +45,14 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Non
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """A table on a terminal, tab-separated lines elsewhere (without the title)."""
+    """A table on a terminal, tab-separated lines elsewhere (without the title).
+
+    What is too wide for a terminal is shown row by row, a line for each column.
+    """
     if sys.stdout.isatty():
-        _print_rich(columns, rows, title)
+        from clipmill.cli.terminal import show_table
+
+        show_table(columns, list(rows), title)
     else:
         write_tsv(sys.stdout, rows, columns)
 
@@ -105,34 +110,7 @@ def cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _for_people(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
-    if isinstance(value, datetime):
-        return value.isoformat(" ", "seconds")
-    if isinstance(value, bytes):
-        return f"<{human_bytes(len(value))}>"
-    return cell(value)
-
-
-def _print_rich(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    listed = list(rows)
-    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
-    for number, name in enumerate(columns):
-        values = [row[number] for row in listed if row[number] is not None]
-        numeric = bool(values) and all(_is_number(value) for value in values)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in listed:
-        table.add_row(*(Text(_for_people(value)) for value in row))
-    Console().print(table)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+def _tsv_cell(value: Any) -> str:
+    if isinstance(value, int | float):
+        return cell(value)
+    return cell(value).translate(_TSV_ESCAPES)

@@ -12,6 +12,13 @@ import pytest
 from clipmill.cli.output import human_bytes, plain, print_table, write_tsv
 
 
+class Terminal(io.StringIO):
+    """A terminal in memory."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -47,10 +54,6 @@ def test_sizes(count: int, text: str) -> None:
 
 
 def test_a_terminal_shows_values_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("COLUMNS", "80")
@@ -59,3 +62,15 @@ def test_a_terminal_shows_values_as_they_are(monkeypatch: pytest.MonkeyPatch) ->
     shown = terminal.getvalue()
     assert "[bold]x[/bold]" in shown, "values are not markup"
     assert "1,234.5" in shown
+
+
+def test_what_is_too_wide_is_shown_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = [f"column_{number}" for number in range(20)]
+    print_table(columns, [list(range(20)), list(range(100, 120))])
+
+    lines = [line.split() for line in terminal.getvalue().splitlines()]
+    assert ["column_19", "19"] in lines
+    assert ["column_0", "100"] in lines
