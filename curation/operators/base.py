@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import ClipmillError, SchemaError, UsageError
-from catalogs.schema import Column
+from catalogs.schema import FAMILIES, Column
 
 if TYPE_CHECKING:
     from curation.signals.store import VideoSignals
@@ -45,6 +45,7 @@ __all__ = ["Clip", "Need", "Operator", "OperatorError", "StoryFrame", "checked_s
 
 Need = Literal["row", "signals", "frames", "motion"]
 NEEDS: tuple[Need, ...] = ("row", "signals", "frames", "motion")
+RESERVED = frozenset(column.name for column in FAMILIES["scores"].columns)
 
 
 class OperatorError(ClipmillError):
@@ -148,6 +149,13 @@ class Operator(ABC):
             raise SchemaError(
                 f"operator {cls.name!r} needs {cls.needs!r}", allowed=", ".join(NEEDS)
             )
+        for column in cls.columns:
+            if column.name in RESERVED:
+                raise SchemaError(
+                    f"operator {cls.name!r} declares the column {column.name!r}, which every "
+                    "table of scores has",
+                    hint="give it another name",
+                )
 
     @abstractmethod
     def score(self, clips: Sequence[Clip]) -> Sequence[Mapping[str, Any]]:
