@@ -22,7 +22,7 @@ from catalogs.errors import NotFoundError
 from catalogs.schema import TableSpec
 from catalogs.storage import Storage
 
-__all__ = ["DataFile", "DataFileWriter", "read_data_file", "write_data_file"]
+__all__ = ["DataFile", "DataFileWriter", "read_data_file", "rows_per_group", "write_data_file"]
 
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_BYTES = 64 << 20
@@ -85,9 +85,7 @@ class DataFileWriter:
         if not self._pending_rows:
             return
         rows = pa.concat_tables(self._pending)
-        share = min(1.0, ROW_GROUP_BYTES / max(1, self._pending_bytes))
-        group = max(1, min(ROW_GROUP_ROWS, int(rows.num_rows * share)))
-        self._writer.write_table(rows, row_group_size=group)
+        self._writer.write_table(rows, row_group_size=rows_per_group(rows))
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
 
     def close(self) -> DataFile:
@@ -125,6 +123,12 @@ class _Ranges:
             ends = pc.min_max(column).as_py()
             self.smallest[name] = min(self.smallest.get(name, ends["min"]), ends["min"])
             self.largest[name] = max(self.largest.get(name, ends["max"]), ends["max"])
+
+
+def rows_per_group(rows: pa.Table) -> int:
+    """How many of these rows a row group takes."""
+    share = min(1.0, ROW_GROUP_BYTES / max(1, rows.nbytes))
+    return max(1, min(ROW_GROUP_ROWS, int(rows.num_rows * share)))
 
 
 def write_data_file(

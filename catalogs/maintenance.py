@@ -2,8 +2,8 @@
 
 `compact` merges the small files of every table, sorted by the table's key, and swaps them in with
 one catalog commit. Appends that happen meanwhile are kept; when a file that was merged has been
-rewritten by somebody else, the plan is made again. Rows stream through DuckDB, which spills to
-disk, so that memory stays bounded whatever the table holds.
+rewritten by somebody else, the plan is made again. Memory stays bounded whatever a table holds:
+narrow rows stream through DuckDB, which spills to disk; rows with long series are sorted in pieces.
 
 `vacuum` gives up all versions before the newest and deletes what only they needed. Afterwards the
 Parquet files of a table are exactly its rows, and any tool may read `corpus/clips/*.parquet`.
@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.errors import ConflictError
-from catalogs.files import DataFile, DataFileWriter
-from catalogs.query import Session
+from catalogs.files import DataFile, DataFileWriter, read_data_file, rows_per_group
+from catalogs.query import Session, sql_name
 from catalogs.schema import FAMILIES, TABLES, TableSpec
 from catalogs.storage import DAY_S
 from catalogs.tables import StaleFilesError
@@ -33,9 +33,13 @@ __all__ = ["Compaction", "compact", "vacuum"]
 
 TARGET_BYTES = 128 << 20
 TRIES = 5
+INFLATION = 6
+"""How much larger rows are in memory than on disk, roughly."""
+HEAVY_ROW_BYTES = 16 << 10
+"""DuckDB moves 2,048 rows at a time. Rows larger than this (signals, storyboards) would need
+gigabytes there, so they are sorted piece by piece instead of all together."""
+PIECE_BYTES = 256 << 20
 _BATCH_BYTES = 32 << 20
-_INFLATION = 6
-"""How much larger rows are in memory than on disk, roughly; only sizes batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def _merged(
     """The rows of some files in new ones, sorted; they stay staged."""
     written: list[DataFile] = []
     writer: DataFileWriter | None = None
-    group: tuple[Any, ...] | None = None
+    group: Any = None
     try:
         for rows in _sorted_rows(session, spec, files):
             for key, part in _by_group(rows, spec.apart):
@@ -149,11 +153,17 @@ def _sorted_rows(
     session: Session, spec: TableSpec, files: Sequence[DataFile]
 ) -> Iterator[pa.Table]:
     """The rows of some files in the table's order, in batches of a bounded size."""
-    order = ", ".join(f'"{name}"' for name in dict.fromkeys((*spec.apart, *spec.key)))
-    row_bytes = sum(item.bytes for item in files) * _INFLATION / sum(item.rows for item in files)
-    size = max(64, min(100_000, int(_BATCH_BYTES / max(1.0, row_bytes))))
-    relation = session.connection.sql(f"{session.scan(spec.name, files)} order by {order}")
-    reader = relation.to_arrow_reader(size)
+    order = list(dict.fromkeys((*spec.apart, *spec.key)))
+    row_bytes = sum(map(_memory, files)) / sum(item.rows for item in files)
+    if row_bytes > HEAVY_ROW_BYTES:
+        for piece in _pieces(files):
+            tables = [read_data_file(session.catalog.storage, spec.name, item) for item in piece]
+            rows = pa.concat_tables(map(spec.conform, tables))
+            yield rows.sort_by([(name, "ascending") for name in order])
+        return
+    by = ", ".join(map(sql_name, order))
+    relation = session.connection.sql(f"{session.scan(spec.name, files)} order by {by}")
+    reader = relation.to_arrow_reader(min(100_000, int(_BATCH_BYTES / row_bytes)))
     try:
         for batch in reader:
             yield spec.conform(pa.Table.from_batches([batch]))
@@ -161,14 +171,33 @@ def _sorted_rows(
         reader.close()
 
 
+def _memory(item: DataFile) -> float:
+    """A guess at the bytes that a file's rows take in memory."""
+    return item.bytes * INFLATION
+
+
+def _pieces(files: Sequence[DataFile]) -> Iterator[list[DataFile]]:
+    """Files in the order they were added, in groups that fit into memory."""
+    piece: list[DataFile] = []
+    for item in files:
+        if piece and sum(map(_memory, [*piece, item])) > PIECE_BYTES:
+            yield piece
+            piece = []
+        piece.append(item)
+    yield piece
+
+
 def _by_group(rows: pa.Table, columns: tuple[str, ...]) -> Iterator[tuple[Any, pa.Table]]:
-    """Runs of sorted rows that agree in some columns."""
-    if not columns:
-        yield (), rows
+    """Sorted rows in runs that agree in some columns and are no longer than a row group."""
+    if columns:
+        (column,) = columns
+        for value in pc.unique(rows.column(column)).to_pylist():
+            same = rows.filter(pc.equal(rows.column(column), value))
+            yield from ((value, part) for _, part in _by_group(same, ()))
         return
-    (column,) = columns
-    for value in pc.unique(rows.column(column)).to_pylist():
-        yield (value,), rows.filter(pc.equal(rows.column(column), value))
+    size = rows_per_group(rows)
+    for start in range(0, rows.num_rows, size):
+        yield None, rows.slice(start, size)
 
 
 # -- vacuum ------------------------------------------------------------------------------------

@@ -141,13 +141,14 @@ class Session:
         self.connection.close()
 
     def _connect(self, memory: str | None, threads: int | None) -> duckdb.DuckDBPyConnection:
-        config: dict[str, Any] = {"autoinstall_known_extensions": False, "TimeZone": "UTC"}
+        config: dict[str, Any] = {"autoinstall_known_extensions": False}
         if memory:
             config["memory_limit"] = memory
         if threads:
             config["threads"] = threads
         connection = duckdb.connect(config=config)
         storage = self.catalog.storage
+        connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"set temp_directory = {sql_text(str(storage.spill_folder()))}")
         if not storage.is_local:
             from obstore.fsspec import FsspecStore

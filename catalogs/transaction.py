@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
-from catalogs.errors import ConflictError, UsageError
+from catalogs.errors import ConflictError, NotFoundError, UsageError
 from catalogs.files import DataFile, read_data_file, write_data_file
 from catalogs.rewrite import (
     in_columns,
@@ -118,7 +118,7 @@ class Transaction:
 
     def delete(self, table: str, keys: pa.Table) -> None:
         """Remove the rows that match `keys`, a table of some or all key columns."""
-        spec = self._catalog.spec(table)
+        spec = self._spec(table, ())
         unknown = set(keys.column_names) - set(spec.key)
         if unknown or not keys.column_names:
             raise UsageError(
@@ -272,9 +272,17 @@ class Transaction:
 
     def _declare(self, spec: TableSpec) -> None:
         """Let a table have its columns even if nobody had a row for it yet."""
-        stored = self._catalog.snapshot.tables
-        if spec.name not in stored or spec.columns != self._catalog.columns(spec.name):
+        if spec.columns != self._stored_columns(spec.name):
             self._record(spec, 0, lambda head, final, files: files)
+
+    def _stored_columns(self, table: str) -> tuple[Column, ...]:
+        """The columns that a table has, none if it does not exist."""
+        catalog = self._catalog
+        try:
+            return catalog.columns(table) if table in catalog.snapshot.tables else ()
+        except NotFoundError:
+            newest = catalog.newest()
+            return newest.columns(table) if table in newest.snapshot.tables else ()
 
     def _write(self, spec: TableSpec, rows: pa.Table) -> DataFile:
         item = write_data_file(self._catalog.storage, spec, rows)
@@ -294,10 +302,7 @@ class Transaction:
 
     def _spec(self, table: str, columns: Sequence[Column]) -> TableSpec:
         """The columns to write: those the table has, and after them what is declared anew."""
-        if table not in self._catalog.snapshot.tables:
-            return spec_of(table, columns)
-        spec = spec_of(table, columns)
-        return as_table(table, widened(spec, self._catalog.columns(table)))
+        return as_table(table, widened(spec_of(table, columns), self._stored_columns(table)))
 
     def _record(self, spec: TableSpec, rows: int, change: Change) -> None:
         self._changes.append((spec, change))
