@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from catalogs.errors import NotFoundError
 from catalogs.ids import clip_id
 from catalogs.timebase import Span
+from curation.jobs.captions import take_captions
 from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.settings import MillSettings
 from curation.jobs.sound import WINDOWS_PER_S
@@ -28,7 +29,7 @@ from curation.segment import ClipSpan, detect, detector_version, spans
 from curation.segment.takes import TAKE_DETECTOR, take_spans
 from curation.signals import VideoSignals
 
-__all__ = ["Measured", "Unscored", "finish_source"]
+__all__ = ["NOTHING", "Measured", "Stored", "finish_source"]
 
 
 @dataclass(slots=True)
@@ -38,6 +39,8 @@ class Measured:
     source: Mapping[str, Any]
     video: VideoSignals | None = None
     motion: Mapping[str, NDArray[Any]] | None = None
+    joints: NDArray[np.float32] | None = None
+    """(frames, 22, 3) of a person's take."""
     audio_db: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """From time zero of the source's clock."""
     story: Sequence[StoryFrame] = ()
@@ -49,8 +52,19 @@ class Measured:
         return str(self.source["source_id"])
 
 
-Unscored = Callable[[Operator, Sequence[Clip]], Sequence[Clip]]
-"""Those of some clips that an operator has not scored at its present version."""
+class Stored:
+    """What a catalog already has of some clips. This one has nothing."""
+
+    def unscored(self, operator: Operator, clips: Sequence[Clip]) -> Sequence[Clip]:
+        """Those of `clips` that the operator has not scored at its present version."""
+        return clips
+
+    def uncaptioned(self, clips: Sequence[Clip]) -> Sequence[Clip]:
+        """Those of `clips` that the present rules have not captioned."""
+        return clips
+
+
+NOTHING = Stored()
 
 
 def finish_source(
@@ -58,7 +72,7 @@ def finish_source(
     settings: MillSettings,
     operators: Iterable[Operator],
     outcome: Outcome,
-    unscored: Unscored = lambda operator, clips: clips,
+    stored: Stored = NOTHING,
 ) -> None:
     """Cut one source and score its clips, adding rows and problems to `outcome`.
 
@@ -71,13 +85,19 @@ def finish_source(
     else:
         rows = measured.clips
     clips = [_clip(measured, row) for row in rows]
+    if measured.joints is not None and measured.clips is None:
+        with _timed(outcome, "caption"):
+            outcome.add(
+                "captions",
+                take_captions(measured.joints, measured.source, stored.uncaptioned(clips)),
+            )
     for operator in operators:
         if measured.source["kind"] not in operator.kinds:
             continue
         stage = f"score:{operator.name}"
         with _timed(outcome, stage):
             try:
-                scores = checked_scores(operator, unscored(operator, clips))
+                scores = checked_scores(operator, stored.unscored(operator, clips))
             except Exception as error:  # one operator's fault must not cost the others' scores
                 uri, source_id = measured.source["uri"], measured.source_id
                 problem = Problem.of(error, uri, stage=stage, source_id=source_id)

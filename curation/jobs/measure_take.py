@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.media.errors import MediaError
+from curation.mocap.body import body_of
 from curation.mocap.problems import MocapFileError
 from curation.mocap.read import read_motion
 from curation.mocap.signals import motion_signals
@@ -25,6 +26,8 @@ class MeasuredTake:
     source: dict[str, Any]
     """Columns of `sources`."""
     signals: dict[str, NDArray[np.float32]]
+    joints: NDArray[np.float32] | None
+    """(frames, 22, 3) in metres, y up; None when the joints are not those of a person."""
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -38,4 +41,6 @@ def measure_take(path: str, overrides: Overrides) -> MeasuredTake:
         raise MediaError("open", "bad_take", detail) from error
     source = take.source_row()
     signals = motion_signals(take.motion)
-    return MeasuredTake(source, signals, {"measure_take": time.perf_counter() - began})
+    body = body_of(take.motion)
+    joints = body.joints.astype(np.float32) if body is not None else None
+    return MeasuredTake(source, signals, joints, {"measure_take": time.perf_counter() - began})

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from catalogs.licence import terms_of
 from catalogs.query import Session, sql_text
 from catalogs.schema import Column
-from curation.jobs.finish import Measured
+from curation.jobs.finish import Measured, Stored
 from curation.jobs.job import Identified
 from curation.jobs.measure import MeasuredVideo
 from curation.jobs.measure_take import MeasuredTake
 from curation.jobs.sound import WINDOWS_PER_S
 from curation.media.health import DecodeHealth
+from curation.mocap.captions import RULES_VERSION
 from curation.mocap.signals import SIGNALS as MOTION_SIGNALS
 from curation.mocap.signals import SIGNALS_VERSION as MOTION_VERSION
 from curation.operators import Clip, Operator, StoryFrame
@@ -28,6 +29,7 @@ __all__ = [
     "MOTION_COLUMNS",
     "SOUND_COLUMNS",
     "VIDEO_COLUMNS",
+    "StoredClips",
     "arrival",
     "load_measured",
     "signal_row",
@@ -35,17 +37,25 @@ __all__ = [
     "source_row",
     "story_rows",
     "take_rows",
-    "unscored_clips",
 ]
 
+BODY_JOINTS = 22
 SOUND_VERSION = 1
 SOUND_COLUMNS = (Column("level_db", pa.list_(pa.float32()), "RMS level of the window", "dBFS"),)
 """Of `signals/sound`, whose frames are windows of a tenth of a second."""
 
 _STORED = {"float16": pa.float32(), "float32": pa.float32(), "int64": pa.int64()}
-MOTION_COLUMNS = tuple(
-    Column(spec.name, pa.list_(pa.float32()), spec.meaning, spec.unit)
-    for spec in MOTION_SIGNALS.values()
+MOTION_COLUMNS = (
+    *(
+        Column(spec.name, pa.list_(pa.float32()), spec.meaning, spec.unit)
+        for spec in MOTION_SIGNALS.values()
+    ),
+    Column(
+        "body_joints",
+        pa.list_(pa.float32()),
+        "x, y, z of the 22 body joints, y up, frame after frame; NULL for other skeletons",
+        "m",
+    ),
 )
 VIDEO_COLUMNS = (
     *(
@@ -162,6 +172,7 @@ def take_rows(item: Identified, found: MeasuredTake) -> tuple[dict[str, Any], di
         "time_base_den": found.source["time_base_den"],
         "pts": np.arange(found.source["frames"]),
         "end_pts": found.source["frames"],
+        "body_joints": found.joints.ravel() if found.joints is not None else None,
         **found.signals,
     }
 
@@ -181,19 +192,31 @@ def story_rows(source_id: str, found: MeasuredVideo) -> list[dict[str, Any]]:
     ]
 
 
-def unscored_clips(session: Session, operator: Operator, clips: Sequence[Clip]) -> Sequence[Clip]:
-    """Those of `clips` that lack the operator's scores at its present version."""
-    table = f"scores/{operator.name}"
-    if not clips or table not in session.catalog.tables():
-        return clips
-    ids = pa.table({"clip_id": pa.array([clip.clip_id for clip in clips], pa.string())})
-    session.connection.register("wanted_clips", ids)
-    rows = session.connection.sql(
-        f"select clip_id from ({session.scan(table)}) semi join wanted_clips using (clip_id) "
-        f"where op_version = {operator.version}"
-    ).fetchall()
-    scored = {row[0] for row in rows}
-    return [clip for clip in clips if clip.clip_id not in scored]
+class StoredClips(Stored):
+    """What the catalog of a session already has."""
+
+    def __init__(self, session: Session):
+        self._session = session
+
+    def unscored(self, operator: Operator, clips: Sequence[Clip]) -> Sequence[Clip]:
+        written = f"op_version = {operator.version}"
+        return self._lacking(f"scores/{operator.name}", written, clips)
+
+    def uncaptioned(self, clips: Sequence[Clip]) -> Sequence[Clip]:
+        written = f"origin = 'rules' and revision = {sql_text(str(RULES_VERSION))}"
+        return self._lacking("captions", written, clips)
+
+    def _lacking(self, table: str, written: str, clips: Sequence[Clip]) -> Sequence[Clip]:
+        if not clips or table not in self._session.catalog.tables():
+            return clips
+        ids = pa.table({"clip_id": pa.array([clip.clip_id for clip in clips], pa.string())})
+        self._session.connection.register("wanted_clips", ids)
+        rows = self._session.connection.sql(
+            f"select clip_id from ({self._session.scan(table)}) "
+            f"semi join wanted_clips using (clip_id) where {written}"
+        ).fetchall()
+        there = {row[0] for row in rows}
+        return [clip for clip in clips if clip.clip_id not in there]
 
 
 def load_measured(session: Session, source_ids: Sequence[str], cutting: str) -> list[Measured]:
@@ -216,6 +239,7 @@ def load_measured(session: Session, source_ids: Sequence[str], cutting: str) -> 
             item.audio_db = np.asarray(levels[0]["level_db"], np.float32)
         if take := motion.get(source_id):
             item.motion = {name: take[0][name] for name in MOTION_SIGNALS}
+            item.joints = _joints(take[0]["body_joints"])
         item.story = [StoryFrame(row["pts"], row["jpeg"]) for row in story.get(source_id, ())]
         item.clips = clips.get(source_id, []) if source_id in cut else None
         loaded.append(item)
@@ -224,6 +248,10 @@ def load_measured(session: Session, source_ids: Sequence[str], cutting: str) -> 
 
 def _signals(row: Mapping[str, Any]) -> VideoSignals:
     return VideoSignals.from_row({**row, "thumbs": np.frombuffer(row["thumbs"], np.uint8)})
+
+
+def _joints(flat: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    return None if flat is None else flat.reshape(-1, BODY_JOINTS, 3)
 
 
 class _Reader:

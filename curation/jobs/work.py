@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,13 +30,13 @@ from curation.jobs.rows import (
     MOTION_COLUMNS,
     SOUND_COLUMNS,
     VIDEO_COLUMNS,
+    StoredClips,
     load_measured,
     signal_row,
     sound_row,
     source_row,
     story_rows,
     take_rows,
-    unscored_clips,
 )
 from curation.jobs.scan import MOCAP_SUFFIXES, Input
 from curation.jobs.settings import MillSettings
@@ -124,7 +124,7 @@ class Worker:
         outcome = Outcome((item.source_id,), media_s=source["duration_s"], seconds=found.seconds)
         outcome.add("sources", [source])
         outcome.add("signals/motion", [signals], MOTION_COLUMNS)
-        measured = Measured(source, motion=found.signals)
+        measured = Measured(source, motion=found.signals, joints=found.joints)
         finish_source(measured, self._settings, self._operators.values(), outcome)
         return outcome
 
@@ -165,7 +165,9 @@ class Worker:
                 sound = sound_row(item.source_id, found.audio_db)
                 outcome.add("signals/sound", [sound], SOUND_COLUMNS)
         if chunk.of == 1:
-            measured = Measured(source, found.signals, None, found.audio_db, found.story)
+            measured = Measured(
+                source, video=found.signals, audio_db=found.audio_db, story=found.story
+            )
             finish_source(measured, self._settings, self._operators.values(), outcome)
         return outcome
 
@@ -176,10 +178,10 @@ class Worker:
         outcome = Outcome(job.source_ids)
         wanted = [self._operators[name] for name in job.wanted]
         with Session(Catalog.open(self._catalog)) as session:
-            unscored = partial(unscored_clips, session)
+            stored = StoredClips(session)
             for measured in load_measured(session, job.source_ids, self._settings.cutting):
                 try:
-                    finish_source(measured, self._settings, wanted, outcome, unscored)
+                    finish_source(measured, self._settings, wanted, outcome, stored)
                 except Exception as error:  # see above
                     outcome.problems.append(
                         Problem.of(
