@@ -148,7 +148,7 @@ class Crew:
                 yield held.job, result
 
     def _count_death(self, error: Exception) -> None:
-        """Workers that die one after the other without finishing anything are not the files' fault."""
+        """Give up when workers die without finishing anything: that is not the files' fault."""
         self._deaths += 1
         if self._deaths > MOST_DEATHS * len(self._workers):
             raise ClipmillError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +117,7 @@ def _folder(folder: Path) -> Iterator[Input]:
         if hidden or suffix not in MEDIA_SUFFIXES or file.is_dir():
             continue
         if suffix != ".txt" or _holds_json(file):
-            yield Input(str(file.absolute()))
+            yield Input(os.path.abspath(file))
 
 
 def _holds_json(file: Path) -> bool:
@@ -137,11 +138,11 @@ def _file(file: Path) -> Iterator[Input]:
             if line.strip() and not line.startswith("#"):
                 yield from _expand(_relative_to(file, line.strip()))
     else:
-        yield Input(str(file.absolute()))
+        yield Input(os.path.abspath(file))
 
 
 def _relative_to(listing: Path, address: str) -> str:
-    return address if "://" in address else str(listing.absolute().parent / address)
+    return address if "://" in address else os.path.abspath(listing.parent / address)
 
 
 def _table(file: Path) -> Iterator[Input]:
