@@ -1,0 +1,1 @@
+"""The mill: decoding, signals, segmentation, scores, captions, and the jobs that run them."""

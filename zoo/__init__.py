@@ -1,0 +1,1 @@
+"""Models: tokenizers, generators, their training and metrics. Holds nothing yet."""
