@@ -77,6 +77,15 @@ class Storage:
         except FileNotFoundError as error:
             raise NotFoundError(f"{self.uri(path)} does not exist") from error
 
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy a file to a local path, in pieces."""
+        if self.is_local:
+            shutil.copyfile(self.uri(path), target)
+            return
+        with open(target, "wb") as file:
+            for piece in self._store.get(path).stream():
+                file.write(piece)
+
     def exists(self, path: str) -> bool:
         if self.is_local:
             return os.path.exists(self.uri(path))

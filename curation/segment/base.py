@@ -45,6 +45,8 @@ def cuts_at(signals: VideoSignals, frames: Sequence[int] | NDArray[np.intp]) -> 
 
 def spaced(candidates: NDArray[np.intp], min_frames: int) -> list[int]:
     """Candidates that leave at least `min_frames` since the last one taken, or since the start."""
+    if min_frames <= 1:  # different frames are always one apart
+        return candidates[candidates >= min_frames].tolist()
     taken: list[int] = []
     last = 0
     for at in candidates.tolist():
