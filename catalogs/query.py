@@ -149,6 +149,7 @@ class Session:
         connection = duckdb.connect(config=config)
         storage = self.catalog.storage
         connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set enable_progress_bar = false")
         connection.execute(f"set temp_directory = {sql_text(str(storage.spill_folder()))}")
         if not storage.is_local:
             from obstore.fsspec import FsspecStore
