@@ -131,9 +131,11 @@ def _between(boundaries: Sequence[Boundary], frames: int, trim_mixed: bool) -> _
     Mixed frames belong to nobody when they are trimmed; otherwise those of a fade belong to its
     picture and those of a dissolve are shared out in the middle.
     """
-    frame, end_frame, kind, _ = zip(*sorted(boundaries), strict=True) if boundaries else [()] * 4
+    frame, end_frame, kind, _ = zip(*boundaries, strict=True) if boundaries else [()] * 4
     first, after = np.array(frame, np.int64), np.array(end_frame, np.int64) + 1
     kinds = np.array([_CODES[name] for name in kind], np.int8)
+    order = np.lexsort((after, first))
+    first, after, kinds = first[order], after[order], kinds[order]
     if trim_mixed:
         ends, starts = first, np.where(kinds == _CUT, first, after)
     else:
