@@ -56,6 +56,7 @@ def test_help_loads_nothing_heavy(program: str, tmp_path: Path) -> None:
 
 
 def test_the_record_needs_neither_torch_nor_ray(tmp_path: Path) -> None:
-    program = "import catalogs.select, catalogs.explain, catalogs.export, catalogs.publish, catalogs.fetch"
+    parts = ("select", "explain", "export", "publish", "fetch", "maintenance", "migrate")
+    program = "import " + ", ".join(f"catalogs.{part}" for part in parts)
 
     assert not modules_after(program, tmp_path) & {"torch", "ray", "av", "cv2"}

@@ -26,9 +26,9 @@ def demo(
       clipmill demo
       clipmill demo /tmp/try
     """
-    from clipmill import demo as whole_way
+    from clipmill.demo import run
 
-    whole_way.run(to)
+    run(to)
 
 
 @app.command()
