@@ -56,14 +56,20 @@ def sql_name(name: str) -> str:
 class Result:
     """The answer to one query. Every call below runs the query; nothing is kept in between.
 
-    `prepare` is called before each run: it makes the views as this query needs them.
+    `prepare` is called before each run: it makes the views as this query needs them. `stream`
+    gives the relation on a cursor of its own, so that a stream half read blocks no other query.
     """
 
     def __init__(
-        self, relation: duckdb.DuckDBPyRelation, prepare: Callable[[], None] | None = None
+        self,
+        relation: duckdb.DuckDBPyRelation,
+        *,
+        prepare: Callable[[], None],
+        stream: Callable[[], duckdb.DuckDBPyRelation],
     ):
         self._relation = relation
         self._prepare = prepare
+        self._stream = stream
 
     @property
     def columns(self) -> list[str]:
@@ -96,14 +102,19 @@ class Result:
 
     def batches(self, rows: int = 100_000) -> Iterator[pa.RecordBatch]:
         """Record batches, made as they are read: memory does not grow with the result."""
-        yield from self._run(lambda: self._relation.to_arrow_reader(rows))
+        reader = self._run(lambda: self._stream().to_arrow_reader(rows))
+        try:
+            yield from reader
+        except (pa.ArrowException, OSError) as error:
+            raise QueryError(str(error)) from error
+        finally:
+            reader.close()
 
     def pandas(self) -> pd.DataFrame:
         return self.arrow().to_pandas()
 
     def _run(self, call: Callable[[], Any]) -> Any:
-        if self._prepare:
-            self._prepare()
+        self._prepare()
         try:
             return call()
         except duckdb.Error as error:
@@ -148,7 +159,7 @@ class Session:
             config["threads"] = threads
         connection = duckdb.connect(config=config)
         storage = self.catalog.storage
-        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set global TimeZone = 'UTC'")
         connection.execute("set enable_progress_bar = false")
         connection.execute(f"set temp_directory = {sql_text(str(storage.spill_folder()))}")
         if not storage.is_local:
@@ -170,7 +181,11 @@ class Session:
             raise self._explained(error) from error
         if relation is None:
             raise QueryError("the query returns nothing", allowed="statements that read")
-        return Result(relation, lambda: self.prepare(query))
+        return Result(
+            relation,
+            prepare=lambda: self.prepare(query),
+            stream=lambda: self.connection.cursor().sql(query, params=params),
+        )
 
     def prepare(self, query: str) -> None:
         """Make the views that a query mentions."""
@@ -211,7 +226,9 @@ class Session:
         name = f"__empty_{view_name(table)}"
         if name not in self._made:
             empty = pa.schema([column.field() for column in columns]).empty_table()
-            self.connection.register(name, empty)
+            self.connection.register("__empty", empty)
+            self.connection.execute(f"create table {name} as from __empty")
+            self.connection.unregister("__empty")
             self._made.add(name)
         return name
 

@@ -182,6 +182,23 @@ def test_a_large_result_streams(catalog: Catalog) -> None:
     batches.close()
 
 
+def test_a_stream_half_read_blocks_no_other_query(catalog: Catalog) -> None:
+    with Session(catalog) as session:
+        stream = session.sql("select a.range, b.clip_id from range(100000) a, clips b").batches(
+            1_000
+        )
+        assert next(stream).num_rows > 0
+        assert session.sql("select count(*), max(blur) from clips").one() == (3, 2.3)
+        assert next(stream).num_rows > 0
+        assert session.sql("select count(*) from captions").value() == 0
+
+
+def test_an_error_in_the_middle_of_a_stream_is_a_query_error(catalog: Catalog) -> None:
+    query = "select if(range > 500000, error('too late'), range) from range(1000000)"
+    with pytest.raises(QueryError, match="too late"):
+        list(catalog.sql(query).batches(1_000))
+
+
 STREAM = """
 import resource, sys
 from catalogs import Catalog, Session
