@@ -141,7 +141,7 @@ class Grammar:
             raise GateError(
                 f"{what} uses {name!r}, and the operator {owner!r} that measures it has not run "
                 "on this catalog",
-                hint=f"clipmill score CATALOG --operator {owner}",
+                hint=f"clipmill score CATALOG {owner}",
             )
         known = {*self._columns.values(), *self._owners}
         raise GateError(

@@ -36,7 +36,7 @@ _CLASSES = {"empty": "empty", "truncated": "bad_container"}
 """What the quarantine calls a damage: an MP4 that is cut off has lost its index."""
 
 GRADUAL_SLACK = 3
-"""Frames by which the ends of a dissolve or fade may be off."""
+"""Frames by which a clip may begin after the end of a dissolve or fade."""
 
 
 class DemoError(ClipmillError):
@@ -190,21 +190,21 @@ def _starts(catalog: Catalog, name: str, cutting: str) -> list[int]:
 
 
 def _compared(video: VideoTruth, found: list[int]) -> tuple[str, str]:
-    """Expected and found first frames; ends of gradual changes may be off by a little."""
-    exact = set(video.cuts)
-    loose = {last + 1 for _, last in video.dissolves}
-    loose |= {last + 1 for kind, _, last in video.fades if kind == "fade_in"}
-    expected = sorted(({0} if not _fades_in(video) else set()) | exact | loose)
-    snapped = [_nearest(frame, loose) if frame not in exact else frame for frame in found]
-    return _listed(expected), _listed(snapped)
+    """Expected and found first frames. A clip after a gradual change may begin inside of it."""
+    mixed = [(first, last) for first, last in video.dissolves]
+    mixed += [(first, last) for kind, first, last in video.fades if kind == "fade_in"]
+    expected = {last + 1 for _, last in mixed} | set(video.cuts)
+    if not any(first == 0 for first, _ in mixed):
+        expected.add(0)
+    return _listed(sorted(expected)), _listed([_after_mix(frame, mixed) for frame in found])
 
 
-def _fades_in(video: VideoTruth) -> bool:
-    return any(kind == "fade_in" and first == 0 for kind, first, _ in video.fades)
-
-
-def _nearest(frame: int, loose: set[int]) -> int:
-    return next((at for at in sorted(loose) if abs(at - frame) <= GRADUAL_SLACK), frame)
+def _after_mix(frame: int, mixed: list[tuple[int, int]]) -> int:
+    """The frame after the gradual change that `frame` lies in, or `frame` itself."""
+    for first, last in mixed:
+        if first < frame <= last + 1 + GRADUAL_SLACK:
+            return last + 1
+    return frame
 
 
 def _listed(frames: list[int]) -> str:

@@ -212,6 +212,41 @@ def cuts(
         raise typer.Exit(1)
 
 
+@app.command()
+def probe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Videos.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare sampled frames of both decoding backends.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what files are: container, codec, size as displayed, exact rate, frames, damage.
+
+    With `--verify`, a sample of frames is read with PyAV and with decord, and times and pixels are
+    compared. Exits with 1 when a file cannot be used or the backends disagree.
+
+    \b
+    Examples:
+      clipmill probe film.mp4
+      clipmill probe *.mp4 --verify --json
+    """
+    from clipmill.cli.output import note, print_json, print_rows
+    from curation.inspect_media import inspect
+
+    rows = [inspect(file, verify=verify) for file in files]
+    if as_json:
+        print_json(rows)
+    else:
+        good = [row for row in rows if "error" not in row]
+        for row in rows:
+            if "error" in row:
+                note(f"error: {row['error']}")
+        if good:
+            print_rows(good, list(good[0]))
+    if any("error" in row or row.get("agrees") is False for row in rows):
+        raise typer.Exit(1)
+
+
 def _recipe(name: str | None) -> Recipe | None:
     from catalogs.recipe import load_recipe
 

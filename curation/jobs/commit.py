@@ -20,12 +20,15 @@ __all__ = ["Committer"]
 EVERY_S = 5.0
 EVERY_OUTCOMES = 256
 UPSERTED = frozenset({"quarantine"})
+MEASURED = frozenset({"signals/motion", "signals/sound", "signals/video", "sources", "storyboards"})
+"""What the decode pass writes: replaced when a known source is measured again."""
 
 
 class Committer:
-    """Collects outcomes and commits them."""
+    """Collects outcomes and commits them. Rows of the tables in `replaced` replace older ones."""
 
     def __init__(self, catalog: Catalog, run_id: str, *, every_s: float = EVERY_S):
+        self.replaced = UPSERTED
         self._catalog = catalog
         self._run_id = run_id
         self._every_s = every_s
@@ -51,7 +54,7 @@ class Committer:
         with self._catalog.transaction(f"curate: {len(waiting)} sources") as txn:
             for name, rows, columns in _merged(waiting):
                 stamped = rows.append_column("run_id", pa.array([self._run_id] * rows.num_rows))
-                if name in UPSERTED:
+                if name in self.replaced:
                     txn.upsert(name, stamped, columns)
                 else:
                     txn.insert(name, stamped, columns, since=self._planned_at)

@@ -36,6 +36,8 @@ class Plan:
     """Inputs for which nothing is left to do."""
     duplicates: list[tuple[str, str]] = field(default_factory=list)
     """(address, source_id) of inputs whose bytes another input has too."""
+    measures_again: bool = False
+    """Sources are measured that were measured before, by an older version or for less."""
     given_up: int = 0
     """Inputs that are in quarantine already."""
 
@@ -55,7 +57,7 @@ def plan_sources(catalog: Catalog, found: Sequence[Identified], settings: MillSe
             if ("sources" in catalog.tables())
             else {}
         )
-        measured = _measured(session)
+        measured = _measured(session, settings)
         quarantined = _quarantined(session)
     seen: dict[str, str] = {}
     for item in found:
@@ -69,6 +71,7 @@ def plan_sources(catalog: Catalog, found: Sequence[Identified], settings: MillSe
             plan.given_up += 1
         else:
             plan.measure.append(MeasureJob(item))
+            plan.measures_again |= item.source_id in known
     here = {item.input.uri for item in found}
     plan.moved = {
         source: uri
@@ -85,7 +88,7 @@ def finish_jobs(
 ) -> list[FinishJob]:
     """Sources, of those given or of all measured ones, that lack a cutting or a score."""
     with Session(catalog) as session:
-        candidates = _measured(session)
+        candidates = _measured(session, settings)
         if sources is not None:
             candidates &= set(sources)
         missing = _missing(session, settings, candidates)
@@ -99,17 +102,19 @@ def finish_jobs(
     return jobs
 
 
-def _measured(session: Session) -> set[str]:
-    """Sources whose every chunk is stored at the present version of its signal set."""
+def _measured(session: Session, settings: MillSettings) -> set[str]:
+    """Sources whose every chunk is stored at the present version, with all that is wanted."""
     tables = session.catalog.tables()
     complete: set[str] = set()
     for kind, version in signal_versions().items():
+        wants_network = kind == "video" and settings.needs_network
         if f"signals/{kind}" in tables:
             complete |= {
                 row[0]
                 for row in session.sql(
                     f"select source_id from signals_{kind} where set_version = ? "
-                    "group by source_id having count(distinct chunk) = max(of_chunks)",
+                    "group by source_id having count(distinct chunk) = max(of_chunks)"
+                    + (" and bool_and(transnet_cut is not null)" if wants_network else ""),
                     [version],
                 ).rows()
             }

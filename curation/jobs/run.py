@@ -27,7 +27,7 @@ import pyarrow as pa
 from catalogs.catalog import Catalog
 from catalogs.recipe import Recipe
 from curation.jobs.cluster import Crew, Lost
-from curation.jobs.commit import Committer
+from curation.jobs.commit import MEASURED, Committer
 from curation.jobs.job import FinishJob, Identified, MeasureJob
 from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.plan import GIVEN_UP, Plan, finish_jobs, plan_sources
@@ -243,6 +243,8 @@ class _Run:
 
     def execute(self, plan: Plan) -> None:
         """Measure and finish, until nothing is left."""
+        if plan.measures_again:
+            self._committer.replaced |= MEASURED
         self._tally.total = len(plan.measure) + sum(len(job.source_ids) for job in plan.finish)
         self._tally.total_bytes = sum(job.identified.bytes for job in plan.measure)
         largest_first = sorted(plan.measure, key=lambda job: -job.identified.bytes)

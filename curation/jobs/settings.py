@@ -74,6 +74,11 @@ class MillSettings:
         """The name of the cutting that these settings make."""
         return self.segment.cutting
 
+    @property
+    def needs_network(self) -> bool:
+        """Whether the decode pass has to run the shot network, too."""
+        return self.segment.detector == "transnet"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the `runs` table."""
         return {

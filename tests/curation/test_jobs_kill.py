@@ -138,8 +138,9 @@ def driver(media: Path, cluster: str, tmp_path: Path) -> Iterator[Callable[[], s
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def test_killed_driver(
