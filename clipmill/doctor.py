@@ -29,6 +29,7 @@ PACKAGES = ("catalogs", "curation", "tokenize_jobs", "zoo", "clipmill")
 EXTRAS = {
     "mocap": "reads C3D motion capture",
     "pandas": "query results as pandas data frames",
+    "transnet": "finds cuts with TransNetV2, a learned detector",
 }
 """What each optional extra gives."""
 
