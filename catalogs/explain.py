@@ -24,7 +24,7 @@ from catalogs.recipe import Recipe
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
 
-__all__ = ["Diff", "Funnel", "Verdict", "Why", "diff", "funnel", "why"]
+__all__ = ["Diff", "Funnel", "Verdict", "Why", "diff", "find_clip", "funnel", "why"]
 
 _HIGHEST = "\U0010ffff"
 _VERDICTS = "stage, gate, predicate, value, passed, reason"
@@ -92,7 +92,7 @@ def _recorded(catalog: Catalog, clip: str, made: Selection) -> Why:
         kept = _ledger_rows(session, "selections", made, clip, "clip_id, split")
         ids = sorted({row[0] for row in [*rows, *kept]})
         if not ids:
-            known = _clip_id(session, clip)
+            known = find_clip(session, clip)
             raise NotFoundError(
                 f"selection {made.name!r} did not judge clip {known}: the clip is of another "
                 "cutting, or came later",
@@ -120,7 +120,7 @@ def _live(
     limits: Limits,
 ) -> Why:
     with Session(catalog, cutting="-") as session:
-        clip_id = _clip_id(session, clip)
+        clip_id = find_clip(session, clip)
     depends_on_others = recipe.balance or (recipe.dedup and recipe.dedup.near)
     only = None if depends_on_others else clip_id
     with Judgement(catalog, recipe, operators=operators, limits=limits, only=only) as judgement:
@@ -171,7 +171,7 @@ def _in_order(rows: Sequence[Sequence[Any]], recipe: Recipe) -> tuple[Verdict, .
     return tuple(sorted((Verdict(*row) for row in rows), key=position))
 
 
-def _clip_id(session: Session, prefix: str) -> str:
+def find_clip(session: Session, prefix: str) -> str:
     """The id of the one clip, of any cutting, that begins with `prefix`."""
     query = (
         f"select distinct clip_id from ({session.scan('clips')}) "
