@@ -6,6 +6,7 @@ measured where the decoder left them, without a copy.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,11 +23,11 @@ from curation.jobs.sound import sound_levels
 from curation.media.decode import Backend, read_sequential
 from curation.media.door import open_video
 from curation.media.errors import MediaError
-from curation.media.frames import FrameConverter, rotated
+from curation.media.frames import FrameConverter
 from curation.media.geometry import Geometry, geometry_of
 from curation.media.health import DecodeHealth
-from curation.media.probe import SourceProbe, probe
-from curation.media.stream import StreamDecoder
+from curation.media.probe import SourceProbe, probe_packets
+from curation.media.stream import StreamDecoder, demuxed
 from curation.operators import StoryFrame
 from curation.signals import VideoMeter, VideoSignals
 
@@ -34,6 +35,9 @@ __all__ = ["MeasuredVideo", "chunks_of", "measure_video"]
 
 Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
+
+KEPT_BYTES = 64 << 20
+"""Files up to this size are read once: their packets are kept from the probe for the pass."""
 
 _NATIVE = frozenset({"yuv420p", "yuvj420p"})
 
@@ -72,14 +76,23 @@ def measure_video(
     """Measure a source, or say in which chunks it should be measured."""
     cv2.setNumThreads(1)
     clock = [time.perf_counter()]
-    found = probe(path)
-    clock.append(time.perf_counter())
-    if chunk is None:
-        chunks = chunks_of(found, settings.limits.chunk_s)
-        if len(chunks) > 1:
-            return chunks
-        chunk = chunks[0]
-    measured = _measure(path, found, chunk, settings.storyboard, backend)
+    health = DecodeHealth()
+    with open_video(path) as video:
+        decoder = StreamDecoder(video, skip_loop_filter="nokey", health=health)
+        found, packets = _probed(path, decoder)
+        clock.append(time.perf_counter())
+        if chunk is None:
+            chunks = chunks_of(found, settings.limits.chunk_s)
+            if len(chunks) > 1:
+                return chunks
+            chunk = chunks[0]
+        if backend == "av" and packets and chunk.of == 1:
+            decoder.replay(packets)
+            pictures = _av_pictures(decoder, chunk)
+        else:
+            pictures = _reopened(path, chunk, backend, health)
+        turn = found.rotation_deg if backend == "av" else 0
+        measured = _measure(found, chunk, settings.storyboard, pictures, turn, health)
     clock.append(time.perf_counter())
     if found.audio is not None and chunk.index == 0:
         measured.audio_db = sound_levels(path)
@@ -89,15 +102,29 @@ def measure_video(
     return measured
 
 
+def _probed(path: str, decoder: StreamDecoder) -> tuple[SourceProbe, list[Any]]:
+    """What the file is, and its packets unless they are too many to keep."""
+    kept: list[Any] = []
+    packets = demuxed(decoder.video, decoder.health)
+    if os.path.getsize(path) <= KEPT_BYTES:
+        kept.extend(packets)
+        packets = iter(kept)
+    return probe_packets(decoder.video, path, packets), kept
+
+
 def _measure(
-    path: str, found: SourceProbe, chunk: Chunk, storyboard: Storyboard, backend: Backend
+    found: SourceProbe,
+    chunk: Chunk,
+    storyboard: Storyboard,
+    pictures: Iterator[Picture],
+    turn_deg: int,
+    health: DecodeHealth,
 ) -> MeasuredVideo:
-    meter = VideoMeter(found.width, found.height, found.time_base)
+    meter = VideoMeter(found.width, found.height, found.time_base, turn_deg=turn_deg)
     story = _StoryTaker(found, storyboard)
     before: Picture | None = None
     lead_in = 0
-    health = DecodeHealth()
-    for picture in _pictures(path, chunk, backend, health):
+    for picture in pictures:
         if chunk.end_pts is not None and picture.pts >= chunk.end_pts:
             break
         if picture.pts < chunk.start_pts and chunk.index:
@@ -112,7 +139,7 @@ def _measure(
         story.look(picture)
         health.frames += 1
     if not health.frames:
-        raise MediaError("decode", "undecodable", "no frame decodes", source=path)
+        raise MediaError("decode", "undecodable", "no frame decodes")
     is_last = chunk.index == chunk.of - 1
     return MeasuredVideo(
         found,
@@ -131,44 +158,34 @@ class Picture(Protocol):
     pts: int
 
     def planes(self) -> Planes:
-        """8-bit Y, U and V as displayed (before the sample aspect is applied)."""
+        """8-bit Y, U and V, before the sample aspect is applied."""
 
     def small_rgb(self, short_side: int) -> Plane:
         """(height, width, 3) as displayed, for the storyboard."""
 
 
-def _pictures(path: str, chunk: Chunk, backend: Backend, health: DecodeHealth) -> Iterator[Picture]:
+def _reopened(path: str, chunk: Chunk, backend: Backend, health: DecodeHealth) -> Iterator[Picture]:
+    """Pictures of a file that is read again: a long one, or by the other backend."""
     if backend == "av":
-        yield from _av_pictures(path, chunk, health)
+        with open_video(path) as video:
+            decoder = StreamDecoder(video, skip_loop_filter="nokey", health=health)
+            if chunk.index and not decoder.seek(chunk.start_pts - 1):
+                video.container.seek(0, stream=video.stream)
+            yield from _av_pictures(decoder, chunk)
         return
-    reader = read_sequential(path, pixel_format="yuv420p", backend=backend)
-    with reader:
+    with read_sequential(path, pixel_format="yuv420p", backend=backend) as reader:
         for batch in reader:
             health.decoded_frames += len(batch)
             for pts, image in zip(batch.pts.tolist(), batch.images, strict=True):
                 yield _PackedPicture(pts, image)
 
 
-def _av_pictures(path: str, chunk: Chunk, health: DecodeHealth) -> Iterator[Picture]:
-    with open_video(path) as video:
-        decoder = StreamDecoder(video, skip_loop_filter="nokey")
-        if chunk.index and not decoder.seek(chunk.start_pts - 1):
-            video.container.seek(0, stream=video.stream)
-        maker: _AvPictureMaker | None = None
-        for pts, frame in decoder.frames(chunk.start_pts if chunk.index else None, chunk.end_pts):
-            maker = maker or _AvPictureMaker(geometry_of(video.stream, frame))
-            health.corrupt_frames += bool(frame.is_corrupt)
-            yield _AvPicture(pts, frame, maker)
-            _copy_counts(decoder.health, health)
-        _copy_counts(decoder.health, health)
-
-
-def _copy_counts(source: DecodeHealth, target: DecodeHealth) -> None:
-    for name in (
-        "decoded_frames", "expected_frames", "repeated_pts", "untimed_frames", "decode_errors",
-        "read_errors",
-    ):  # fmt: skip
-        setattr(target, name, getattr(source, name))
+def _av_pictures(decoder: StreamDecoder, chunk: Chunk) -> Iterator[Picture]:
+    maker: _AvPictureMaker | None = None
+    for pts, frame in decoder.frames(chunk.start_pts if chunk.index else None, chunk.end_pts):
+        maker = maker or _AvPictureMaker(geometry_of(decoder.video.stream, frame))
+        decoder.health.corrupt_frames += bool(frame.is_corrupt)
+        yield _AvPicture(pts, frame, maker)
 
 
 class _AvPictureMaker:
@@ -200,12 +217,8 @@ class _AvPicture:
     maker: _AvPictureMaker
 
     def planes(self) -> Planes:
-        turn = self.maker.geometry.rotation_deg
-        native = self.maker.native(self.frame)
-        planes = tuple(_view(plane) for plane in native.planes[:3])
-        if turn:
-            planes = tuple(np.ascontiguousarray(rotated(plane, turn)) for plane in planes)
-        return planes  # type: ignore[return-value]
+        luma, blue, red = self.maker.native(self.frame).planes[:3]
+        return _view(luma), _view(blue), _view(red)
 
     def small_rgb(self, short_side: int) -> Plane:
         return self.maker.small(self.frame, short_side)
@@ -239,14 +252,15 @@ class _StoryTaker:
     """Keeps the first picture of every stretch of time."""
 
     def __init__(self, found: SourceProbe, storyboard: Storyboard):
-        self._per_tick = Fraction(storyboard.per_s) * found.time_base
+        per_tick = Fraction(storyboard.per_s) * found.time_base
+        self._per_ticks, self._ticks = per_tick.numerator, per_tick.denominator
         self._storyboard = storyboard
         self._stretch: int | None = None
         self.pictures: list[StoryFrame] = []
         self.size = (0, 0)
 
     def look(self, picture: Picture) -> None:
-        stretch = int(picture.pts * self._per_tick // 1)
+        stretch = picture.pts * self._per_ticks // self._ticks
         if stretch != self._stretch:
             self._stretch = stretch
             self._keep(picture)

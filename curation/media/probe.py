@@ -8,6 +8,7 @@ it can be decoded at all.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from curation.media.health import DecodeHealth
 from curation.media.packets import PacketIndex, frame_rate, is_uniform, packet_pts
 from curation.media.stream import demuxed
 
-__all__ = ["AudioProbe", "Scan", "SourceProbe", "probe", "scan"]
+__all__ = ["AudioProbe", "Scan", "SourceProbe", "probe", "probe_packets", "scan"]
 
 _STILL_CONTAINERS = frozenset(("jpeg_pipe", "png_pipe", "webp_pipe"))
 _ENCRYPTION = {"encryption_info", "encryption_init_info"}
@@ -101,15 +102,20 @@ class Scan:
 def probe(path: PathInput) -> SourceProbe:
     """Measure a source; raises `MediaError` when it cannot be used, with the reason."""
     with open_video(path) as video:
-        index, first, has_alpha_blocks = _read_packets(video, path)
-        geometry = geometry_of(video.stream, first)
-        return _measured(video, index, first, geometry, has_alpha_blocks, os.stat(path).st_size)
+        return probe_packets(video, path, demuxed(video, DecodeHealth()))
+
+
+def probe_packets(video: OpenedVideo, path: PathInput, packets: Iterable[Any]) -> SourceProbe:
+    """Measure a source that is open already, from all packets of its stream."""
+    index, first, has_alpha_blocks = _read_packets(video, path, packets)
+    geometry = geometry_of(video.stream, first)
+    return _measured(video, index, first, geometry, has_alpha_blocks, os.stat(path).st_size)
 
 
 def scan(path: PathInput) -> Scan:
     """Every frame's timestamp and the geometry, without decoding more than one frame."""
     with open_video(path) as video:
-        index, first, _ = _read_packets(video, path)
+        index, first, _ = _read_packets(video, path, demuxed(video, DecodeHealth()))
         return Scan(video.demuxer, video.video_streams, index, geometry_of(video.stream, first))
 
 
@@ -162,14 +168,16 @@ def _audio(container: Any) -> AudioProbe | None:
     return None
 
 
-def _read_packets(video: OpenedVideo, path: PathInput) -> tuple[PacketIndex, Any, bool]:
+def _read_packets(
+    video: OpenedVideo, path: PathInput, stream: Iterable[Any]
+) -> tuple[PacketIndex, Any, bool]:
     """Index all packets and decode until one picture has come out."""
     first: Any = None
     last_words = ""
     packets: list[tuple[int, bool, int]] = []
     discarded = untimed = 0
     side_data: set[str] = set()
-    for packet in demuxed(video, DecodeHealth()):
+    for packet in stream:
         if first is None:
             first, words = _first_frame(packet)
             last_words = words or last_words

@@ -7,7 +7,7 @@ looks at the keyframe where a seek landed and steps back when it is too late.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class StreamDecoder:
         video: OpenedVideo,
         skip_loop_filter: LoopFilter = "none",
         motion_vectors: bool = False,
+        health: DecodeHealth | None = None,
     ):
         from av.codec.context import Flags2
 
@@ -58,14 +59,19 @@ class StreamDecoder:
                 allowed=", ".join(_LOOP_FILTERS),
             )
         self.video = video
-        self.health = DecodeHealth()
+        self.health = health or DecodeHealth()
         self._packets: Iterator[Any] | None = None
-        """Packets to go on with after a seek; None at the start of the file."""
+        """Packets to go on with after a seek or in a replay; None at the start of the file."""
         context = video.stream.codec_context
         context.thread_count = 1  # work is spread over sources, not over one file's frames
         context.options = {"skip_loop_filter": skip_loop_filter}
         if motion_vectors:
             context.flags2 |= Flags2.export_mvs
+
+    def replay(self, packets: Iterable[Any]) -> None:
+        """Decode these packets, read from the same file before, instead of reading them again."""
+        self.video.stream.codec_context.flush_buffers()
+        self._packets = iter(packets)
 
     @property
     def sought(self) -> bool:
