@@ -86,13 +86,13 @@ def choose(
     found = find_selection(catalog, selection) if selection else None
     with Session(catalog, cutting=found.cutting if found else cutting, memory=memory) as session:
         query = _selected(session, found) if found else _where(session, where)
-        session.connection.execute(f"create temp view chosen as {query}")
+        session.connection.execute(f"create view chosen as {query}")
         counts = "select source_id, count() as clips from chosen group by 1"
         verdict = judge(session, counts, policy or Policy())
         refused = pa.table({"source_id": pa.array(verdict.reasons, pa.string())})
-        session.connection.register("refused_sources", refused)
+        session.keep("refused_sources", refused)
         session.connection.execute(
-            "create temp view permitted as "
+            "create view permitted as "
             "select * from chosen anti join refused_sources using (source_id)"
         )
         yield Chosen(catalog, session, verdict, found, where)

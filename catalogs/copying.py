@@ -70,9 +70,9 @@ def copy_permitted(catalog: Catalog, folder: Path, policy: Policy) -> Catalog:
 
 def _register(session: Session, verdict: Verdict) -> None:
     allowed = pa.table({"source_id": pa.array(sorted(verdict.allowed_sources), pa.string())})
-    session.connection.register("allowed_sources", allowed)
+    session.keep("allowed_sources", allowed)
     session.connection.execute(
-        "create temp view allowed_clips as "
+        "create view allowed_clips as "
         f"select clip_id from ({_ALL_CLIPS}) semi join allowed_sources using (source_id)"
     )
 

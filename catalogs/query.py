@@ -225,12 +225,15 @@ class Session:
     def _empty(self, table: str, columns: Sequence[Column]) -> str:
         name = f"__empty_{view_name(table)}"
         if name not in self._made:
-            empty = pa.schema([column.field() for column in columns]).empty_table()
-            self.connection.register("__empty", empty)
-            self.connection.execute(f"create table {name} as from __empty")
-            self.connection.unregister("__empty")
+            self.keep(name, pa.schema([column.field() for column in columns]).empty_table())
             self._made.add(name)
         return name
+
+    def keep(self, name: str, rows: pa.Table) -> None:
+        """Rows as a table of this session, which streams on cursors of their own see too."""
+        self.connection.register("__rows", rows)
+        self.connection.execute(f"create or replace table {name} as from __rows")
+        self.connection.unregister("__rows")
 
     def _view(self, name: str, body: Any) -> None:
         if name not in self._made:
