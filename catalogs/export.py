@@ -223,7 +223,7 @@ def _captions() -> str:
 def write_rebuild(folder: Path, chosen: Chosen, shard_bytes: int = SHARD_BYTES) -> int:
     """List refused clips with nothing of their sources but hash, spans and origin."""
     session = chosen.session
-    session.connection.register(
+    session.keep(
         "refused_reasons",
         pa.table(
             {
