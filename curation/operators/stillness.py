@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from catalogs.schema import Column
@@ -19,9 +20,12 @@ __all__ = ["Stillness", "repeated"]
 STATIC_PX = 0.5
 """Less motion than this, in pixels per frame at 640 px width, is a static scene: grain and
 compression alone stay below it."""
-REPEAT_HSV = 0.06
+REPEAT_HSV = 0.15
 """Mean changes of hue, saturation and value that together are below this show the same picture
 again; a camera's own noise is above."""
+REPEAT_SHARE = 0.2
+"""In a moving scene a repeat, encoded once more, changes this little beside its neighbours."""
+NEIGHBOURS = 2
 FROZEN_S = 0.25
 """Repeats for longer than this are a frozen stretch, not a frame-rate conversion."""
 
@@ -29,7 +33,10 @@ FROZEN_S = 0.25
 def repeated(clip: Clip) -> NDArray[np.bool_]:
     """For every frame but the first: whether it repeats the one before."""
     change = clip.changes("lum_delta") + clip.changes("hue_delta") + clip.changes("sat_delta")
-    return np.asarray(change < REPEAT_HSV)
+    padded = np.pad(np.asarray(change, np.float64), NEIGHBOURS)
+    largest = sliding_window_view(padded, NEIGHBOURS).max(axis=1)
+    before, after = largest[: len(change)], largest[NEIGHBOURS + 1 :]
+    return (change < REPEAT_HSV) | (change < REPEAT_SHARE * np.minimum(before, after))
 
 
 class Stillness(Operator):

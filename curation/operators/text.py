@@ -41,8 +41,11 @@ FULL = 0.5
 SMALLEST_PX = (16, 4)
 TALLEST = 0.2
 """Of the picture's height; larger letters are found in the halved picture."""
-STAYS, GONE = 0.5, 0.2
-"""Overlap of a line's strokes with those of another picture."""
+STAYS = 0.65
+"""Overlap of a line's strokes with those of another picture; letters that moved to where other
+letters were reach a half."""
+GONE = 0.2
+"""Share of a line's place that holds text in another picture."""
 AROUND_PX = 8
 CHANGED_255, UNCHANGED_255 = 8.0, 4.0
 """Mean change of the picture around a line."""
@@ -198,7 +201,7 @@ def _burnt_area(pages: Sequence[Page]) -> float:
 
 
 def _is_burnt(line: TextLine, page: Page, other: Page) -> bool:
-    overlap, change = page.overlap(line, other), page.change_around(line, other)
-    stays = overlap >= STAYS and change > CHANGED_255
-    comes_or_goes = overlap < GONE and change < UNCHANGED_255
-    return stays or comes_or_goes
+    change = page.change_around(line, other)
+    if page.overlap(line, other) >= STAYS:
+        return change > CHANGED_255
+    return change < UNCHANGED_255 and float(other.area[line.box].mean()) < GONE
