@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.errors import ConflictError, FormatError, NotFoundError, UsageError
-from catalogs.files import DataFile, read_data_file
+from catalogs.files import DataFile, plain_rows, read_data_file
 from catalogs.schema import FORMAT_VERSION, TABLES, Column, TableSpec, as_table, spec_of
 from catalogs.storage import Storage
 from catalogs.tables import DeltaLog
@@ -311,7 +311,7 @@ class Catalog:
 
 def _snapshot(commits: pa.Table, log_version: int | None = None) -> Snapshot:
     """The newest of some rows of `commits`."""
-    row = commits.sort_by("version").slice(commits.num_rows - 1).to_pylist()[0]
+    row = plain_rows(commits.sort_by("version").slice(commits.num_rows - 1))[0]
     return Snapshot(
         row["version"],
         row["created"],

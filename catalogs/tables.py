@@ -28,7 +28,7 @@ from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from catalogs.errors import ConflictError, NotFoundError, SchemaError
-from catalogs.files import DataFile, write_data_file
+from catalogs.files import DataFile, plain_rows, write_data_file
 from catalogs.schema import Column, TableSpec
 from catalogs.storage import Storage
 
@@ -110,7 +110,7 @@ class DeltaLog:
             "createdTime": about.created_time,
             "configuration": about.configuration,
         }
-        actions = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
+        actions = _told(handle.get_add_actions(flatten=True))
         actions.sort(key=lambda action: (action["modification_time"], action["path"]))
         self._files = {
             action["path"]: DataFile(
@@ -347,6 +347,16 @@ def _data_file(add: Mapping[str, Any], timestamps: set[str]) -> DataFile:
 
 def _stat(value: Any) -> Any:
     return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, datetime) else value
+
+
+def _told(add_actions: Any) -> list[dict[str, Any]]:
+    """Add actions as dicts, without the many statistics that nobody recorded.
+
+    Imported as a stream because `pyarrow.table` would load pandas to see whether it is a frame.
+    """
+    table = pa.RecordBatchReader.from_stream(add_actions).read_all()
+    told = [name for name in table.column_names if table.column(name).null_count < len(table)]
+    return plain_rows(table.select(told)) if len(table) else []
 
 
 def _prefixed(action: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def write_all(path: str, units: int) -> None:
 
 
 def serve(path: str) -> None:
+    pa.array([])  # what Arrow imports for its first array is then imported once, not per child
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
