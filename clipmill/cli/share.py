@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clipmill.cli import media
 from clipmill.cli.options import AsJson, AtVersion, CatalogPath, open_catalog, parse_pairs
 from clipmill.cli.output import human_bytes, note, print_json, print_table
 
 if TYPE_CHECKING:
+    from catalogs import Catalog
     from catalogs.licence import Use, Verdict
 
 app = typer.Typer()
@@ -23,6 +25,14 @@ class DatasetFormat(StrEnum):
     hf = "hf"
     parquet = "parquet"
     csv = "csv"
+    mp4 = "mp4"
+    webdataset = "webdataset"
+    frames = "frames"
+    lerobot = "lerobot"
+
+
+ROWS_ALONE = ("hf", "parquet", "csv")
+"""Formats that hold no media."""
 
 
 class Refused(StrEnum):
@@ -61,7 +71,7 @@ def export(
     where: Where = None,
     layout: Annotated[
         DatasetFormat,
-        typer.Option("--format", help="hf adds a card for datasets.load_dataset and the Hub."),
+        typer.Option("--format", help="Rows alone (hf, parquet, csv), or the clips' media too."),
     ] = DatasetFormat.hf,
     columns: Columns = None,
     for_myself: Annotated[
@@ -71,45 +81,102 @@ def export(
     acknowledge: Acknowledge = None,
     refused: Annotated[Refused, typer.Option(help=REFUSED_HELP)] = Refused.recipe,
     about: About = None,
+    size: media.Size = None,
+    fps: media.Fps = None,
+    pictures: media.PictureKind = None,
+    crf: media.Crf = None,
+    preset: media.Preset = None,
+    encode: media.Encode = False,
+    no_audio: media.Audio = False,
+    shard_samples: media.ShardSamples = None,
+    shard_mb: media.ShardMb = None,
+    workers: media.Workers = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
     at: AtVersion = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write clips as a dataset: Parquet or CSV, with a card made from the catalog.
+    """Write clips as a dataset: rows, or rows and media, with a card made from the catalog.
 
     Clips whose source may not be passed on are left out and listed, with hash and spans, so that
-    whoever has the source can cut them again.
+    whoever has the source can cut them again. Media (mp4, webdataset, frames, lerobot) are read
+    back and compared; the same command again makes only what is missing.
 
     \b
     Examples:
       clipmill export corpus out --selection train-1
       clipmill export corpus out --where "motion_px > 2" --format csv --columns motion_px,uri
       clipmill export corpus out --selection train-1 --commercial --refused error
+      clipmill export corpus out --selection train-1 --format mp4
+      clipmill export corpus out --selection train-1 --format webdataset --size 256 --fps 16
     """
     from catalogs.errors import UsageError
-    from catalogs.export import export_dataset
 
     if for_myself and commercial:
         raise UsageError("--for-myself and --commercial exclude each other", allowed="one of them")
-    done = export_dataset(
-        open_catalog(catalog, at),
-        to,
-        selection=selection,
-        where=where,
-        format=layout.value,
-        columns=_listed(columns),
-        uses=() if for_myself else _uses(commercial),
-        acknowledge=acknowledge or (),
-        refused=refused.value,
-        about=parse_pairs(about, "--about"),
-        overwrite=overwrite,
+    asked = media.MediaOptions(
+        size, fps, pictures, crf, preset, encode, no_audio, shard_samples, shard_mb, workers
     )
+    common: dict[str, Any] = {
+        "selection": selection,
+        "where": where,
+        "format": layout.value,
+        "columns": _listed(columns),
+        "acknowledge": acknowledge or (),
+        "refused": refused.value,
+        "about": parse_pairs(about, "--about"),
+        "overwrite": overwrite,
+    }
+    uses = () if for_myself else _uses(commercial)
+    found = open_catalog(catalog, at)
+    if layout.value in ROWS_ALONE:
+        _export_rows(found, to, asked.given(), {**common, "uses": uses}, as_json)
+    else:
+        uses = (*uses, "derive") if uses else ()
+        _export_media(found, to, asked, {**common, "uses": uses}, as_json)
+
+
+def _export_rows(
+    catalog: Catalog, to: Path, given: list[str], options: dict[str, Any], as_json: bool
+) -> None:
+    from catalogs.errors import UsageError
+    from catalogs.export import export_dataset
+
+    if given:
+        raise UsageError(
+            f"{given[0]} is about media, which format {options['format']} does not hold",
+            allowed="--format mp4, webdataset, frames or lerobot",
+        )
+    done = export_dataset(catalog, to, **options)
     if as_json:
         print_json({"path": str(done.path), "clips": done.clips, **done.manifest})
         return
     print_table(["split", "clips"], list(done.splits.items()))
     _note_refusals(done.verdict)
     note(f"{done.clips:,} clips in {done.path}")
+
+
+def _export_media(
+    catalog: Catalog,
+    to: Path,
+    asked: media.MediaOptions,
+    options: dict[str, Any],
+    as_json: bool,
+) -> None:
+    from curation.export import export_clips
+
+    if asked.workers:
+        options["workers"] = asked.workers
+    done = export_clips(catalog, to, media=asked.settings(), progress=media.count_clips, **options)
+    if as_json:
+        failures = [failure.to_dict() for failure in done.failures]
+        told = {"path": str(done.path), "clips": done.clips, "made": done.how}
+        print_json({**told, "failures": failures, **done.manifest})
+    else:
+        print_table(["split", "clips"], list(done.splits.items()))
+        _note_refusals(done.verdict)
+        made = ", ".join(f"{count:,} {how}" for how, count in done.how.items())
+        note(f"{done.clips:,} clips in {done.path} ({made})")
+    media.note_failures(done)
 
 
 @app.command()
