@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -225,13 +225,23 @@ def _local_scratch() -> Path:
 
 def _private_name() -> str:
     """A name nobody else uses, from which `_is_orphan` reads whose it is."""
-    return f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex}"
+    return f"{_process_space()}~{os.getpid()}~{uuid.uuid4().hex}"
+
+
+@lru_cache(maxsize=1)
+def _process_space() -> str:
+    """Where a process id means something: the host and, in a container, its own numbering."""
+    try:
+        numbering = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        numbering = 0
+    return f"{socket.gethostname()}-{numbering}"
 
 
 def _is_orphan(staged: Path) -> bool:
-    """Whether the process that staged a file is gone; on other machines, after a day."""
-    host, pid, _ = staged.name.split("~", 2)
-    if host != socket.gethostname():
+    """Whether the process that staged a file is gone; elsewhere that is assumed after a day."""
+    space, pid, _ = staged.name.split("~", 2)
+    if space != _process_space():
         with contextlib.suppress(FileNotFoundError):
             return time.time() - staged.stat().st_mtime > DAY_S
         return False
