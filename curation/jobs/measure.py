@@ -269,7 +269,7 @@ class _StoryTaker:
         rgb = picture.small_rgb(self._storyboard.short_side)
         self.size = (rgb.shape[1], rgb.shape[0])
         options = [cv2.IMWRITE_JPEG_QUALITY, self._storyboard.quality]
-        done, jpeg = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), options)
+        done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
         if not done:
             raise MediaError("decode", "error", f"cannot write a {self.size} picture as JPEG")
         self.pictures.append(StoryFrame(picture.pts, jpeg.tobytes()))

@@ -32,12 +32,12 @@ def sound_levels(path: str) -> NDArray[np.float32]:
     levels = _Levels()
     with open_video(path) as video:
         stream = video.container.streams.audio[0]
+        base = stream.time_base
         resampler = AudioResampler(format="flt", layout="mono")
         try:
             for frame in video.container.decode(stream):
                 if frame.pts is None:
                     continue
-                base = frame.time_base
                 for mono in resampler.resample(frame):
                     rate = mono.sample_rate
                     start = frame.pts * base.numerator * rate // base.denominator

@@ -121,8 +121,10 @@ def bars(luma: Luma) -> tuple[float, float, float, float]:
 
 
 def _flat_dark(luma: Luma, axis: int) -> NDArray[np.bool_]:
-    brightest = luma.max(axis=axis)
-    return (brightest < _BAR_BRIGHTEST) & (luma.mean(axis=axis) < _BAR_MEAN)
+    brightest = cv2.reduce(luma, axis, cv2.REDUCE_MAX).ravel()
+    total = cv2.reduce(luma, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    dark: NDArray[np.bool_] = (brightest < _BAR_BRIGHTEST) & (total < _BAR_MEAN * luma.shape[axis])
+    return dark
 
 
 def _run(flags: NDArray[np.bool_]) -> int:
