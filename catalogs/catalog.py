@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from catalogs.maintenance import Compaction
     from catalogs.query import Result
 
-__all__ = ["Catalog", "Rows", "Snapshot", "Transaction"]
+__all__ = ["Catalog", "Rows", "Snapshot", "Transaction", "too_new"]
 
 OPENING_TRIES = 5
 
@@ -69,7 +69,7 @@ class Catalog:
 
     Opening is lazy: nothing but `catalog.json` is read until a question is asked. A catalog
     object sees the version that was newest when it was opened; `refresh()` moves it on, and its
-    own transactions move it along with them.
+    own transactions move it along with them. Threads and processes each open their own.
     """
 
     def __init__(self, storage: Storage, *, version: int | None = None):
@@ -105,10 +105,7 @@ class Catalog:
         catalog = cls(Storage(path), version=version)
         found = int(catalog.about["format_version"])
         if found > FORMAT_VERSION:
-            raise FormatError(
-                f"{path} has format {found}, this clipmill reads up to {FORMAT_VERSION}",
-                hint="pip install --upgrade clipmill",
-            )
+            raise too_new(path, found)
         if found < FORMAT_VERSION:
             raise FormatError(
                 f"{path} has format {found}, this clipmill writes format {FORMAT_VERSION}",
@@ -307,6 +304,14 @@ class Catalog:
         from catalogs.maintenance import compact
 
         return compact(self, vacuum=vacuum)
+
+
+def too_new(path: str | Path, found: int) -> FormatError:
+    """The refusal of a catalog that a later clipmill wrote."""
+    return FormatError(
+        f"{path} has format {found}, this clipmill reads up to {FORMAT_VERSION}",
+        hint="pip install --upgrade clipmill",
+    )
 
 
 def _snapshot(commits: pa.Table, log_version: int | None = None) -> Snapshot:

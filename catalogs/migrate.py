@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from catalogs.catalog import Catalog
+from catalogs.catalog import Catalog, too_new
 from catalogs.errors import FormatError
 from catalogs.schema import FORMAT_VERSION, TABLES, TRISTATE
 from catalogs.storage import Storage
@@ -35,10 +35,7 @@ def migrate(path: str | Path) -> list[int]:
     catalog = Catalog(Storage(path))
     found = int(catalog.about["format_version"])
     if found > FORMAT_VERSION:
-        raise FormatError(
-            f"{path} has format {found}, this clipmill reads up to {FORMAT_VERSION}",
-            hint="pip install --upgrade clipmill",
-        )
+        raise too_new(path, found)
     passed = []
     while found < FORMAT_VERSION:
         if found not in _STEPS:
