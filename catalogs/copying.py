@@ -55,6 +55,7 @@ def copy_permitted(catalog: Catalog, folder: Path, policy: Policy) -> Catalog:
         verdict = judge_catalog(session, policy)
         _register(session, verdict)
         with copy.transaction(f"copy of version {catalog.version}") as txn:
+            txn.author = "clipmill"
             for table in catalog.tables():
                 if table in PRIVATE_TABLES:
                     continue

@@ -65,6 +65,8 @@ class Transaction:
         self._checks: list[Callable[[Catalog], None]] = []
         self._converted: dict[str, tuple[Column, ...]] = {}
         self._forgets = False
+        self.author = f"{socket.gethostname()}:{os.getpid()}"
+        """Who commits, as `commits` records it; a copy that is given away names nobody."""
 
     def append(self, table: str, rows: Rows, columns: Sequence[Column] = ()) -> None:
         """Add rows. `columns` declares an owner's columns when the table does not exist yet."""
@@ -211,7 +213,7 @@ class Transaction:
             "version": version,
             "created": datetime.now(UTC),
             "message": message,
-            "author": f"{socket.gethostname()}:{os.getpid()}",
+            "author": self.author,
             "tables": list(versions.items()),
             "rows_added": list(self._rows_added.items()),
             "oldest": version if self._forgets else base.oldest,

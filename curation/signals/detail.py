@@ -88,7 +88,7 @@ def blockiness(rows: Luma) -> float:
         return 1.0
     steps = cv2.absdiff(rows[:, 1 : usable + 1], rows[:, :usable])
     by_column = cv2.reduce(steps, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
-    by_phase = by_column.reshape(-1, 8).mean(0)
+    by_phase = np.median(by_column.reshape(-1, 8), axis=0)
     return float((by_phase[7] + 0.5) / (by_phase[:7].mean() + 0.5))
 
 

@@ -8,8 +8,6 @@ the similarity does not explain is the motion of subjects.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +15,12 @@ from numpy.typing import NDArray
 __all__ = ["motion_columns", "whole_shifts"]
 
 _CELL = 4
-_FITS = 3
+_DISAGREEMENT_PX = (0.25, 0.12, 0.06, 0.06)
+"""A window this far from the last fit counts half in the next."""
 _TEXTURE_FLOOR = 60.0
+_TEXTURE_ENOUGH = 400.0
 _TRUSTED_PEAK = 0.1
+_PEAK_REACH = 2
 
 Floats = NDArray[np.float32]
 Shifts = NDArray[np.intp]
@@ -52,15 +53,35 @@ def motion_columns(frames: Floats, shift: Shifts) -> dict[str, Floats]:
 
 
 def whole_shifts(frames: Floats) -> Shifts:
-    """(n, 2) travel of the picture in x and y, rounded; zero where nothing correlates."""
+    """(n, 2) travel of the picture in x and y, rounded; zero where nothing correlates.
+
+    Phase correlation, with the peak placed by the centroid of what surrounds it. OpenCV's own
+    writes its window into frames of some sizes and is half a pixel off at odd ones.
+    """
     height, width = frames.shape[1:]
-    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-    shifts = np.zeros((len(frames) - 1, 2), np.intp)
-    for index, (before, after) in enumerate(pairwise(frames)):
-        travel, peak = cv2.phaseCorrelate(before, after, window)
-        if peak > _TRUSTED_PEAK:
-            shifts[index] = np.rint(travel)
-    return shifts
+    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    spectra = np.fft.rfft2((frames - frames.mean((1, 2), keepdims=True)) * window)
+    cross = spectra[1:] * spectra[:-1].conj()
+    cross /= np.maximum(np.abs(cross), 1e-3)
+    likeness = np.fft.irfft2(cross, s=(height, width))
+    rows, cols = np.unravel_index(likeness.reshape(len(likeness), -1).argmax(1), (height, width))
+    reach = np.arange(-_PEAK_REACH, _PEAK_REACH + 1)
+    around = likeness[
+        np.arange(len(likeness))[:, None, None],
+        (rows[:, None] + reach)[:, :, None] % height,
+        (cols[:, None] + reach)[:, None, :] % width,
+    ].clip(min=0)
+    total = around.sum((1, 2))
+    trusted = total > _TRUSTED_PEAK
+    weight = np.where(trusted, total, 1)
+    across = _signed(cols + around.sum(1) @ reach / weight, width)
+    down = _signed(rows + around.sum(2) @ reach / weight, height)
+    return np.rint(np.stack([across, down], 1) * trusted[:, None]).astype(np.intp)
+
+
+def _signed(place: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """A place on a ring as the shorter way to it."""
+    return (place + size / 2) % size - size / 2
 
 
 def _shifted(frames: Floats, shift: Shifts) -> Floats:
@@ -98,7 +119,8 @@ def _local_flow(before: Floats, after: Floats) -> tuple[Floats, Floats]:
     trace = xx + yy
     smaller = 0.5 * (trace - np.sqrt(np.maximum((xx - yy) ** 2 + 4 * xy * xy, 0)))
     texture = np.maximum(smaller - _TEXTURE_FLOOR, 1e-3)
-    return np.clip(flow, -2.0, 2.0), np.sqrt(texture)
+    # Beyond enough texture more of it is not worth more, or one bold object would be the camera.
+    return np.clip(flow, -2.0, 2.0), texture / (texture + np.float32(_TEXTURE_ENOUGH))
 
 
 def _window_sums(values: Floats) -> Floats:
@@ -117,16 +139,17 @@ def _fit_similarity(
     cols = np.arange(1, width // _CELL) * _CELL - (width - 1) / 2 - 0.5
     y, x = (axis.ravel().astype(np.float32) for axis in np.meshgrid(rows, cols, indexing="ij"))
     one, none = np.ones_like(x), np.zeros_like(x)
-    design = np.stack([np.stack([one, none, x, -y], -1), np.stack([none, one, y, x], -1)])
-    products = np.einsum("cwi,cwj->wij", design, design).reshape(len(x), 16)
+    along = np.stack([one, none, x, -y], -1), np.stack([none, one, y, x], -1)
+    design = np.stack(along, 1).reshape(-1, 4)
+    products = sum(np.einsum("wi,wj->wij", part, part) for part in along).reshape(-1, 16)
+    ridge = 1e-3 * np.eye(4, dtype=np.float32)
     weight = texture
-    for _ in range(_FITS):
+    for disagreement in _DISAGREEMENT_PX:
         # One product per frame: a product of all frames would round by the size of the batch.
-        normal = (weight[:, None] @ products).reshape(-1, 4, 4) + 1e-3 * np.eye(4, dtype=np.float32)
-        weighted = flow * weight[..., None]
-        right = np.einsum("nwc,cwi->ni", weighted, design)
-        model = np.linalg.solve(normal, right[..., None])[..., 0]
-        rest = flow - np.einsum("ni,cwi->nwc", model, design)
+        normal = (weight[:, None] @ products).reshape(-1, 4, 4) + ridge
+        right = (flow * weight[..., None]).reshape(len(flow), 1, -1) @ design
+        model = np.linalg.solve(normal, right.transpose(0, 2, 1))
+        rest = flow - (design @ model).reshape(flow.shape)
         leftover = np.hypot(rest[..., 0], rest[..., 1])
-        weight = texture / (1.0 + (leftover / 0.25) ** 2)
-    return model.astype(np.float32), leftover.astype(np.float32)
+        weight = texture / (1.0 + (leftover / disagreement) ** 2)
+    return model[..., 0].astype(np.float32), leftover.astype(np.float32)

@@ -218,14 +218,14 @@ def test_broken_labels_name_their_line(tmp_path: Path, name: str, content: str, 
         read_labels(tmp_path / name)
 
 
-def test_motions_are_drawn_as_strip_loop_and_film(tmp_path: Path) -> None:
+def test_motions_are_drawn_as_sheet_loop_and_film(tmp_path: Path) -> None:
     motion = rendered(tmp_path / "t.bvh", "wave", seconds=2, fps=120)
-    with Image.open(draw_motion(motion, tmp_path / "t.png", size=128)) as strip:
-        assert strip.size == (8 * 64, 128)
-        colours = {colour for _, colour in strip.convert("RGB").getcolors(1 << 20)}
+    with Image.open(draw_motion(motion, tmp_path / "t.png", size=256)) as sheet:
+        assert sheet.size == (4 * 262 + 6, 2 * 262 + 6)
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 20)}
         assert {(217, 115, 13), (36, 104, 201), (48, 54, 61)} <= colours
     with Image.open(draw_motion(motion, tmp_path / "t.gif", size=96)) as loop:
-        assert loop.n_frames == 60
+        assert (loop.n_frames, loop.info["duration"]) == (50, 40)
     with av.open(str(draw_motion(motion, tmp_path / "t.mp4", size=96))) as film:
         assert film.streams.video[0].average_rate == Fraction(30)
         assert sum(1 for _ in film.decode(video=0)) == 60
