@@ -23,6 +23,7 @@ __all__ = ["GROUPS", "app", "main"]
 GROUPS = (
     ("Start here", "clipmill.cli.start"),
     ("Mill", "clipmill.cli.mill"),
+    ("Look", "clipmill.cli.look"),
     ("Ask", "clipmill.cli.ask"),
     ("Decide", "clipmill.cli.decide"),
     ("Share", "clipmill.cli.share"),

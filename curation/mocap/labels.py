@@ -8,6 +8,8 @@
 | `read_csv` | columns `text` and, where given, `start_s`, `end_s`, `label` |
 | `read_label_ids` | a JSON of ids beside a motion, with tables of names (Bandai Namco) |
 
+`read_labels` picks the reader.
+
 A span of None is the whole take.
 """
 
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from typing import Any
 from curation.mocap.problems import MocapFileError
 
 __all__ = [
+    "LABEL_SUFFIXES",
     "Label",
+    "is_label_file",
     "read_babel",
     "read_csv",
     "read_humanml_text",
@@ -31,6 +35,10 @@ __all__ = [
     "read_label_ids",
     "read_labels",
 ]
+
+LABEL_SUFFIXES = frozenset({".csv", ".json", ".txt"})
+_TABLE_ENDING = "_label.txt"
+"""How tables of names end: `dataset-1_content_label.txt` names the ids of `content`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,18 @@ class Label:
     """caption, action or style."""
     take: str | None = None
     """The take's id or path, where the file says which of many it belongs to."""
+    alias: str | None = None
+    """Another name of the take, such as its number in the data set."""
+
+
+def is_label_file(path: Path) -> bool:
+    """Whether a file in a folder may hold labels: tables of names and takes do not."""
+    if path.suffix.lower() not in LABEL_SUFFIXES or path.name.endswith(_TABLE_ENDING):
+        return False
+    if path.suffix.lower() != ".txt":
+        return True
+    with path.open("rb") as file:
+        return not file.read(64).lstrip().startswith(b"{")
 
 
 def read_labels(path: Path) -> list[Label]:
@@ -57,12 +77,36 @@ def read_labels(path: Path) -> list[Label]:
         return read_humanml_text(path)
     if suffix == ".json":
         content = _json(path)
-        is_babel = isinstance(content, dict) and any(
-            isinstance(entry, dict) and ("seq_ann" in entry or "frame_ann" in entry)
-            for entry in (content, *content.values())
-        )
-        return read_babel(path) if is_babel else read_json(path)
+        if isinstance(content, dict):
+            if content and all(type(value) is int for value in content.values()):
+                return read_label_ids(path, _tables_beside(path, list(content)))
+            if any(_is_babel(entry) for entry in (content, *content.values())):
+                return read_babel(path)
+        return read_json(path)
     raise MocapFileError(f"{path.name} is no label file", allowed=".txt, .csv or .json")
+
+
+def _is_babel(entry: Any) -> bool:
+    return isinstance(entry, dict) and ("seq_ann" in entry or "frame_ann" in entry)
+
+
+def _tables_beside(path: Path, keys: Sequence[str]) -> dict[str, Path]:
+    """The tables of names for the ids of `path`: those whose name begins as its own does."""
+    tables = {}
+    for key in keys:
+        ending = f"{key}{_TABLE_ENDING}"
+        fitting = [
+            table
+            for table in path.parent.glob(f"*{ending}")
+            if path.name.startswith(table.name.removesuffix(ending))
+        ]
+        if not fitting:
+            raise MocapFileError(
+                f"{path.name} holds ids, and no table beside it names those of {key!r}",
+                hint=f"put NAME_{ending} there, where {path.name} begins with NAME_",
+            )
+        tables[key] = max(fitting, key=lambda table: len(table.name))
+    return tables
 
 
 def read_humanml_text(path: Path) -> list[Label]:
@@ -101,10 +145,10 @@ def read_babel(path: Path) -> list[Label]:
     content = _json(path)
     if not isinstance(content, dict):
         raise MocapFileError(f"{path.name} is no BABEL file", allowed="a JSON object")
-    entries = [content] if "seq_ann" in content or "frame_ann" in content else content.values()
+    entries = [content] if _is_babel(content) else content.values()
     labels = []
     for entry in entries:
-        take = entry.get("feat_p") or entry.get("babel_sid")
+        take, number = entry.get("feat_p"), entry.get("babel_sid")
         for part in ("seq_ann", "frame_ann"):
             for label in (entry.get(part) or {}).get("labels") or []:
                 start, end = label.get("start_t"), label.get("end_t")
@@ -116,6 +160,7 @@ def read_babel(path: Path) -> list[Label]:
                         None if end is None else float(end),
                         "action",
                         None if take is None else str(take),
+                        None if number is None else str(number),
                     )
                 )
     return labels
@@ -128,17 +173,17 @@ def read_json(path: Path) -> list[Label]:
         return [_entry(entry, source, None) for entry in content]
     if isinstance(content, dict):
         return [
-            _entry(annotation, source, str(entry.get("path", take)))
-            for take, entry in content.items()
+            _entry(annotation, source, str(entry.get("path", number)), number)
+            for number, entry in content.items()
             if isinstance(entry, dict)
             for annotation in entry.get("annotations", [])
         ]
     raise MocapFileError(f"{path.name} holds no labels", allowed="a list or an object")
 
 
-def _entry(entry: Any, source: str, take: str | None) -> Label:
+def _entry(entry: Any, source: str, take: str | None, alias: str | None = None) -> Label:
     if isinstance(entry, str):
-        return Label(entry, source, take=take)
+        return Label(entry, source, take=take, alias=alias)
     if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
         raise MocapFileError(f"a label without 'text': {str(entry)[:80]}", allowed="{text, ...}")
     start = entry.get("start_s", entry.get("start"))
@@ -150,6 +195,7 @@ def _entry(entry: Any, source: str, take: str | None) -> Label:
         None if end is None else float(end),
         str(entry.get("kind", "caption")),
         entry.get("take", take),
+        alias,
     )
 
 
