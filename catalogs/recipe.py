@@ -49,6 +49,7 @@ LONG_SHOT = ("split", "keep", "drop")
 NAME_SHAPE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 """Names of recipes, gates and selections: safe in paths, SQL text and shells."""
 _SHARES_SLACK = 1e-9
+_FRACTION = re.compile(r"[1-9]\d*/[1-9]\d*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +130,19 @@ class Splits:
 
 @dataclass(frozen=True, slots=True)
 class Mocap:
-    """What mocap files do not say about themselves."""
+    """What mocap files do not say about themselves; what is None is detected."""
 
+    fps: float | str | None = None
+    """Frames per second, or a fraction such as 30000/1001."""
     unit: str | None = None
     up_axis: str | None = None
+    handedness: str | None = None
+    skeleton: str | None = None
+    """The .asf of .amc files."""
+    body_model: str | None = None
+    """The npz of an SMPL-family model, for AMASS archives."""
+    person: int | None = None
+    """Which of several people, the one seen longest is 0."""
 
 
 @dataclass(frozen=True)
@@ -328,11 +338,26 @@ def _splits(part: Section) -> Splits:
 
 
 def _mocap(part: Section) -> Mocap:
-    _only(part, "unit", "up_axis")
+    _only(part, "fps", "unit", "up_axis", "handedness", "skeleton", "body_model", "person")
     return Mocap(
-        _choice(part, "unit", ("m", "dm", "cm", "mm", "inch"), None),
-        _choice(part, "up_axis", ("x", "y", "z"), None),
+        fps=_rate(part, "fps"),
+        unit=_choice(part, "unit", ("m", "cm", "mm", "inch", "cmu"), None),
+        up_axis=_choice(part, "up_axis", ("x", "y", "z", "-x", "-y", "-z"), None),
+        handedness=_choice(part, "handedness", ("right", "left"), None),
+        skeleton=_text(part, "skeleton") if "skeleton" in part else None,
+        body_model=_text(part, "body_model") if "body_model" in part else None,
+        person=_integer(part, "person", 0, 0, 1000) if "person" in part else None,
     )
+
+
+def _rate(part: Section, key: str) -> float | str | None:
+    """A frame rate as it was written: a number, or a fraction in text."""
+    value = part.get(key)
+    is_fraction = isinstance(value, str) and _FRACTION.fullmatch(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    if value is not None and not is_fraction and not is_number:
+        raise _wrong(part, key, f"is {value!r}", "a rate such as 30, 23.976 or 30000/1001")
+    return value
 
 
 # -- values --------------------------------------------------------------------------------

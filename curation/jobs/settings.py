@@ -86,4 +86,5 @@ class MillSettings:
             "operators": list(self.operators),
             "storyboard": asdict(self.storyboard),
             "limits": asdict(self.limits),
+            "mocap": asdict(self.mocap),
         }
