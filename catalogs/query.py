@@ -389,16 +389,25 @@ def _clips_of(session: Session, catalog: Catalog, cutting: str | None) -> str:
 
 
 def _newest_scores(session: Session, table: str, columns: Mapping[str, str]) -> str:
+    """SQL of an operator's columns, each clip once, by the newest version that measured it."""
     names = ", ".join(f"{sql_name(column)} as {sql_name(n)}" for n, column in columns.items())
-    files = session.catalog.files(table)
-    body = session.scan(table)
-    versions = {item.constant("op_version") for item in files}
-    if len(versions) <= 1 and None not in versions:
-        return f"select clip_id, {names} from ({body})"
-    return (
-        f"select clip_id, {names} from ({body}) qualify "
-        "row_number() over (partition by clip_id order by op_version desc, created desc) = 1"
-    )
+    versions: dict[int | None, list[DataFile]] = {}
+    for item in session.catalog.files(table):
+        versions.setdefault(item.constant("op_version"), []).append(item)
+    if None in versions:
+        return (
+            f"select clip_id, {names} from ({session.scan(table)}) qualify "
+            "row_number() over (partition by clip_id order by op_version desc, created desc) = 1"
+        )
+    newer: list[DataFile] = []
+    parts = []
+    for _, files in sorted(versions.items(), reverse=True):
+        part = f"select clip_id, {names} from ({session.scan(table, files)})"
+        if newer:
+            part += f" anti join ({session.scan(table, newer)}) using (clip_id)"
+        parts.append(part)
+        newer += files
+    return " union all ".join(parts) or f"select clip_id, {names} from ({session.scan(table)})"
 
 
 def _has_star(node: Any) -> bool:
