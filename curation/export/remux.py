@@ -25,6 +25,9 @@ __all__ = ["NotCopyableError", "copy_frames"]
 _TAGS = {"h264": "avc1", "hevc": "hvc1", "av1": "av01", "vp9": "vp09", "mpeg4": "mp4v"}
 """Codecs that MP4 players know, and the sample entry to use."""
 
+_MOST_REORDERED = 32
+"""No codec shows a frame before more than this many that are coded before it."""
+
 _H264_SLICES = range(1, 6)
 _H264_IDR = 5
 _HEVC_SLICES = range(32)
@@ -37,56 +40,67 @@ class NotCopyableError(Exception):
 
 def copy_frames(path: str, span: ClipSpan, clock: Clock, target: str, *, audio: bool) -> Written:
     """Write the clip by copying its packets; sound is encoded anew, cut to the sample."""
-    done = Written()
+    with open_video(path) as video:
+        coded = [clock.ticks(packet.pts) for packet in _run(video, span)]
+    done = Written(sorted(coded))
     with open_video(path) as video, open_mp4(target, clock.scale) as container:
         context = video.stream.codec_context
-        codec = context.codec.canonical_name
-        if codec not in _TAGS:
-            raise NotCopyableError(f"{codec} is not copied into MP4")
         if context.format is not None:
             done.bit_depth = max(component.bits for component in context.format.components)
         stream = container.add_stream_from_template(video.stream, opaque=True)
-        stream.codec_context.codec_tag = _TAGS[codec]
+        stream.codec_context.codec_tag = _TAGS[context.codec.canonical_name]
         stream.time_base = Fraction(1, clock.scale)
         sound = AudioEncoder(container, path, span) if audio else None
-        muxed(container, _copied(video, span, clock, stream, done), sound)
-    done.times.sort()
+        muxed(container, _copied(video, span, coded, stream), sound)
     done.audio = "aac" if sound and sound.stream else None
     return done
 
 
-def _copied(
-    video: OpenedVideo, span: ClipSpan, clock: Clock, stream: Any, done: Written
-) -> Iterator[Any]:
-    scale = span.time_base.numerator
-    for packet in _run(video, span):
-        packet.pts = clock.ticks(packet.pts)
-        done.times.append(packet.pts)
-        packet.dts = clock.ticks(packet.dts)
-        packet.duration = (packet.duration or 0) * scale
+def _copied(video: OpenedVideo, span: ClipSpan, coded: list[int], stream: Any) -> Iterator[Any]:
+    for packet, pts, dts in zip(_run(video, span), coded, decode_times(coded), strict=True):
+        packet.pts, packet.dts = pts, dts
+        packet.duration = (packet.duration or 0) * span.time_base.numerator
         packet.time_base = stream.time_base
         packet.stream = stream
         yield packet
 
 
+def decode_times(coded: list[int]) -> list[int]:
+    """Decoding times for frames that are shown at `coded`, which stand in decoding order.
+
+    Containers such as Matroska store none. A frame is decoded as many frames early as the most
+    delayed one needs, at the shown times themselves, so that uneven times stay possible.
+    """
+    shown = sorted(coded)
+    rank = {pts: place for place, pts in enumerate(shown)}
+    early = max((place - rank[pts] for place, pts in enumerate(coded)), default=0)
+    step = shown[1] - shown[0] if len(shown) > 1 else 1
+    before = [shown[0] - step * (early - place) for place in range(min(early, len(coded)))]
+    return before + shown[: len(coded) - len(before)]
+
+
 def _run(video: OpenedVideo, span: ClipSpan) -> Iterator[Any]:
     """The clip's packets in decoding order, if they stand together and alone."""
-    passed_end = started = False
+    codec = video.stream.codec_context.codec.canonical_name
+    if codec not in _TAGS:
+        raise NotCopyableError(f"{codec} is not copied into MP4")
+    after = 0
+    started = False
     for packet in _from_keyframe(video, span):
         if not packet.size:
             break
-        if packet.pts is None or packet.dts is None:
-            raise NotCopyableError("a packet has no timestamps")
+        if packet.pts is None:
+            raise NotCopyableError("a packet has no timestamp")
         if packet.is_discard or packet.is_corrupt:
             raise NotCopyableError("a packet is damaged or hidden by an edit list")
-        if packet.dts >= span.end_pts:
+        if after > _MOST_REORDERED or (packet.dts is not None and packet.dts >= span.end_pts):
             break
         if packet.pts < span.start_pts:
             raise NotCopyableError("frames before the clip are coded after its first frame")
         if packet.pts >= span.end_pts:
-            passed_end = True
+            after += 1
             continue
-        if passed_end:
+        if after:
             raise NotCopyableError("frames of the clip are coded after frames that follow it")
         if not started and not _stands_alone(packet, video.stream.codec_context):
             raise NotCopyableError("the first frame may need frames before it")
