@@ -16,6 +16,8 @@ __all__ = ["Crew", "Lost"]
 IN_FLIGHT = 2
 """Pieces of work a worker holds: one that it does and one that is already there."""
 
+START_PATIENCE_S = 30.0
+"""How long a run waits for all its workers; on a busy cluster it begins with those it has."""
 
 MOST_DEATHS = 12
 """Deaths per worker, without any success in between, after which a run gives up."""
@@ -65,6 +67,9 @@ class Crew:
             self._init(ray)
         cpus = int(ray.cluster_resources().get("CPU", 1))
         self._workers = [self._worker() for _ in range(self._wanted or max(1, cpus))]
+        # Whoever dies now is replaced when its first work comes to nothing.
+        answers = [worker.ready.remote() for worker in self._workers]
+        ray.wait(answers, num_returns=len(answers), timeout=START_PATIENCE_S)
         self.hosts = sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
 
     def _init(self, ray: Any) -> None:

@@ -31,7 +31,7 @@ from curation.media.stream import StreamDecoder, demuxed
 from curation.operators import StoryFrame
 from curation.signals import VideoMeter, VideoSignals
 
-__all__ = ["MeasuredVideo", "chunks_of", "measure_video"]
+__all__ = ["MeasuredVideo", "chunks_of", "measure_video", "warm_up"]
 
 Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
@@ -68,6 +68,12 @@ def chunks_of(found: SourceProbe, length_s: float) -> list[Chunk]:
         Chunk(index, len(starts), start, end)
         for index, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
+
+
+def warm_up() -> None:
+    """Load the libraries of a pass; those of this module are loaded by asking for it."""
+    import av
+    import av.audio.resampler  # noqa: F401
 
 
 def measure_video(

@@ -23,7 +23,7 @@ from catalogs.storage import Storage
 from curation import operators
 from curation.jobs.finish import Measured, finish_source
 from curation.jobs.job import Chunk, FinishJob, Identified, MeasureJob
-from curation.jobs.measure import MeasuredVideo, measure_video
+from curation.jobs.measure import MeasuredVideo, measure_video, warm_up
 from curation.jobs.measure_take import measure_take
 from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.rows import (
@@ -64,6 +64,11 @@ class Worker:
     def __init__(self, settings: MillSettings, catalog: str):
         self._settings = settings
         self._catalog = catalog
+
+    def ready(self) -> None:
+        """Load what the first piece of work would otherwise wait for, here and in the child."""
+        self._guard.call(warm_up)
+        len(self._operators)
 
     @cached_property
     def _operators(self) -> Mapping[str, Operator]:
