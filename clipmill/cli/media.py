@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from curation.export import ClipExport, MediaSettings
+    from curation.export.run import ClipExport
+    from curation.export.settings import MediaSettings
 
 __all__ = [
     "Audio", "Crf", "Encode", "Fps", "MediaOptions", "PictureKind", "Preset", "ShardMb",
@@ -59,7 +60,7 @@ class MediaOptions:
         ]
 
     def settings(self) -> MediaSettings:
-        from curation.export import MediaSettings
+        from curation.export.settings import MediaSettings
 
         chosen: dict[str, Any] = {
             "pictures": self.pictures,

@@ -162,7 +162,7 @@ def _export_media(
     options: dict[str, Any],
     as_json: bool,
 ) -> None:
-    from curation.export import export_clips
+    from curation.export.run import export_clips
 
     if asked.workers:
         options["workers"] = asked.workers

@@ -12,9 +12,9 @@ import numpy as np
 
 from curation.export.mp4 import Written, muxed, open_mp4
 from curation.export.pictures import Clock, Shaper, Shown, shown_frames
-from curation.export.plan import ClipSpan
 from curation.export.settings import MediaSettings
 from curation.export.sound import AudioEncoder
+from curation.export.spans import ClipSpan
 
 __all__ = ["encode_frames"]
 

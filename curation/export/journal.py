@@ -110,9 +110,10 @@ class Journal:
     def __getitem__(self, key: str) -> Entry:
         return self._entries[key]
 
-    def write(self, keys: Iterable[str] = ()) -> None:
-        """Write the record anew with these entries only, in this order."""
-        self._entries = {key: self._entries[key] for key in keys}
+    def write(self, keys: Iterable[str] | None = None) -> None:
+        """Write the record anew, without torn lines; with `keys`, these entries in this order."""
+        if keys is not None:
+            self._entries = {key: self._entries[key] for key in keys}
         plain = [self._about, *(entry.to_dict() for entry in self._entries.values())]
         staged = self.folder / f"{JOURNAL}.part"
         staged.write_text("".join(json.dumps(line) + "\n" for line in plain), encoding="utf-8")
@@ -138,7 +139,7 @@ def open_journal(folder: Path, about: Mapping[str, Any], overwrite: bool) -> Ite
         journal = Journal(folder, about, known[1] if known else ())
         if known is None:
             _empty(folder)
-            journal.write()
+        journal.write()
         shutil.rmtree(journal.work, ignore_errors=True)
         journal.work.mkdir()
         yield journal

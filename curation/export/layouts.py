@@ -17,9 +17,10 @@ from typing import Any, Protocol
 
 from curation.export.journal import Entry, Journal
 from curation.export.made import Made
-from curation.export.plan import ClipSpan, Unit, by_source, in_shards
+from curation.export.plan import Unit, by_source, in_shards
 from curation.export.rows import Rows, best_caption, plain_row
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 from curation.export.workshop import Workshop
 
 __all__ = ["Folder", "Layout", "Shards", "main_file"]

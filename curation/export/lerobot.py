@@ -24,9 +24,10 @@ from catalogs.errors import UsageError
 from curation.export.join import join_videos
 from curation.export.journal import Entry, Journal
 from curation.export.made import Made
-from curation.export.plan import ClipSpan, Unit, in_shards
+from curation.export.plan import Unit, in_shards
 from curation.export.rows import Rows, best_caption
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 from curation.export.workshop import Workshop
 from curation.media.guard import run_guarded
 

@@ -12,11 +12,10 @@ from curation.export.encode import encode_frames
 from curation.export.made import How, Made
 from curation.export.mp4 import Written
 from curation.export.pictures import Clock
-from curation.export.plan import ClipSpan
 from curation.export.remux import NotCopyableError, copy_frames
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 from curation.export.stills import write_stills
-from curation.export.takes import write_take
 from curation.media.errors import MediaError
 from curation.media.probe import scan
 
@@ -26,6 +25,8 @@ __all__ = ["make_clip"]
 def make_clip(path: str, span: ClipSpan, folder: str, settings: MediaSettings) -> Made:
     """Write the files of one clip into `folder`; raises `MediaError` when it cannot be exact."""
     if span.kind == "mocap":
+        from curation.export.takes import write_take
+
         return write_take(path, span, folder)
     if settings.may_copy and (copied := _copied(path, span, folder, settings)) is not None:
         return copied

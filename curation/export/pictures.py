@@ -10,8 +10,8 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
-from curation.export.plan import ClipSpan
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 from curation.media.door import open_video
 from curation.media.geometry import Geometry, geometry_of
 from curation.media.stream import StreamDecoder

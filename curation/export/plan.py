@@ -11,8 +11,9 @@ from typing import Any
 from catalogs.chosen import ORDER, Chosen
 from catalogs.query import sql_text
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 
-__all__ = ["ClipSpan", "Unit", "by_source", "in_shards", "permitted_clips"]
+__all__ = ["Unit", "by_source", "in_shards", "permitted_clips"]
 
 _COLUMNS = (
     "c.clip_id, k.split, c.kind, c.source_id, c.start_pts, c.end_pts, c.time_base_num, "
@@ -21,34 +22,6 @@ _COLUMNS = (
 )
 _PICTURE_BYTES_PER_PIXEL = {"jpg": 0.4, "png": 2.0}
 _TAKE_BYTES_PER_FRAME = 1000.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClipSpan:
-    """One clip: the span of a source that it is, and what must come out of it."""
-
-    clip_id: str
-    split: str
-    kind: str
-    source_id: str
-    uri: str
-    sha256: str
-    start_pts: int
-    end_pts: int
-    time_base: Fraction
-    frames: int | None
-    """Frames that the catalog counted in the span."""
-    estimated_bytes: float
-    fps: Fraction | None = None
-    size: tuple[int, int] | None = None
-    """Width and height of the source as displayed."""
-    unit: str | None = None
-    """Of a take, as found when it was measured; so is `up_axis`."""
-    up_axis: str | None = None
-
-    @property
-    def duration_s(self) -> Fraction:
-        return (self.end_pts - self.start_pts) * self.time_base
 
 
 @dataclass(frozen=True, slots=True)

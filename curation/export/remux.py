@@ -14,8 +14,8 @@ from typing import Any
 
 from curation.export.mp4 import Written, muxed, open_mp4
 from curation.export.pictures import Clock
-from curation.export.plan import ClipSpan
 from curation.export.sound import AudioEncoder
+from curation.export.spans import ClipSpan
 from curation.media.door import OpenedVideo, open_video
 from curation.media.health import DecodeHealth
 from curation.media.stream import demuxed

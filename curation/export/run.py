@@ -30,9 +30,10 @@ from curation.export.journal import Journal, open_journal
 from curation.export.layouts import Folder, Layout, Shards
 from curation.export.lerobot import LeRobot, uniform_settings
 from curation.export.made import Failure
-from curation.export.plan import ClipSpan, Unit, permitted_clips
+from curation.export.plan import Unit, permitted_clips
 from curation.export.rows import FILE_COLUMNS, Rows, name_files
 from curation.export.settings import FORMATS, ClipFormat, MediaSettings
+from curation.export.spans import ClipSpan
 from curation.export.workshop import Workshop
 
 __all__ = ["ClipExport", "export_clips"]

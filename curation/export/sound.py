@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.export.plan import ClipSpan
+from curation.export.spans import ClipSpan
 from curation.media.door import open_video
 
 __all__ = ["AudioEncoder"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from curation.export.made import Made
 from curation.export.pictures import Clock, Shaper, shown_frames
-from curation.export.plan import ClipSpan
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 
 __all__ = ["TIMES", "write_stills"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from curation.export.made import Made
-from curation.export.plan import ClipSpan
+from curation.export.spans import ClipSpan
 from curation.media.errors import MediaError
 from curation.mocap.problems import MocapFileError
 from curation.mocap.read import read_motion

@@ -12,8 +12,8 @@ from catalogs.ids import file_sha256
 from catalogs.storage import SCHEMES, Storage
 from curation.export.made import Failure, Made
 from curation.export.make import make_clip
-from curation.export.plan import ClipSpan
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 from curation.media.errors import MediaError
 from curation.media.guard import run_guarded
 
