@@ -115,14 +115,14 @@ class Crew:
     def has_room(self) -> bool:
         return len(self._held) < IN_FLIGHT * len(self._workers)
 
-    def submit(self, method: str, job: Any) -> None:
+    def submit(self, job: Any) -> None:
         """Give work to the worker that holds least."""
         load = [0] * len(self._workers)
         for held in self._held.values():
             load[held.worker] += 1
         chosen = load.index(min(load))
         actor = self._workers[chosen]
-        reference = getattr(actor, method).remote(job)
+        reference = actor.work.remote(job)
         self._held[reference] = _Held(chosen, actor, job, time.monotonic())
 
     def collect(self, timeout_s: float) -> Iterator[tuple[Any, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from curation.jobs.scan import Input
 
-__all__ = ["Chunk", "FinishJob", "Identified", "MeasureJob"]
+__all__ = ["Chunk", "FinishJob", "Identified", "IdentifyJob", "MeasureJob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,18 @@ class Chunk:
     of: int
     start_pts: int
     end_pts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifyJob:
+    """Hash some inputs."""
+
+    inputs: tuple[Input, ...]
+    attempt: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"hashing {len(self.inputs)} files from {self.inputs[0].uri}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ Plane = NDArray[np.uint8]
 Planes = tuple[Plane, Plane, Plane]
 
 KEPT_BYTES = 64 << 20
-"""Files up to this size are read once: their packets are kept from the probe for the pass."""
+"""Streams up to this size are read once: their packets stay from the probe for the pass."""
 
 _NATIVE = frozenset({"yuv420p", "yuvj420p"})
 
@@ -85,7 +85,7 @@ def measure_video(
     health = DecodeHealth()
     with open_video(path) as video:
         decoder = StreamDecoder(video, skip_loop_filter="nokey", health=health)
-        found, packets = _probed(path, decoder)
+        found, packets = _probed(path, decoder, chunk, settings.limits.chunk_s)
         clock.append(time.perf_counter())
         if chunk is None:
             chunks = chunks_of(found, settings.limits.chunk_s)
@@ -108,14 +108,31 @@ def measure_video(
     return measured
 
 
-def _probed(path: str, decoder: StreamDecoder) -> tuple[SourceProbe, list[Any]]:
-    """What the file is, and its packets unless they are too many to keep."""
+def _probed(
+    path: str, decoder: StreamDecoder, chunk: Chunk | None, chunk_s: float
+) -> tuple[SourceProbe, list[Any]]:
+    """What the file is, and its packets when they are few enough to keep."""
     kept: list[Any] = []
     packets = demuxed(decoder.video, decoder.health)
-    if os.path.getsize(path) <= KEPT_BYTES:
-        kept.extend(packets)
-        packets = iter(kept)
+    if chunk is None or chunk.of == 1:
+        longest = round(Fraction(chunk_s) * 2 / decoder.video.stream.time_base)
+        packets = _keeping(packets, kept, longest)
     return probe_packets(decoder.video, path, packets), kept
+
+
+def _keeping(packets: Iterator[Any], kept: list[Any], longest: int) -> Iterator[Any]:
+    """Pass packets on and keep them, unless they are too large or span more than `longest`."""
+    size, first = 0, None
+    for packet in packets:
+        yield packet
+        size += packet.size
+        first = packet.pts if first is None else first
+        too_long = packet.pts is not None and packet.pts - first > longest
+        if size > KEPT_BYTES or too_long:
+            kept.clear()
+            yield from packets
+            return
+        kept.append(packet)
 
 
 def _measure(

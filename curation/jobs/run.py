@@ -28,7 +28,7 @@ from catalogs.catalog import Catalog
 from catalogs.recipe import Recipe
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.commit import MEASURED, Committer
-from curation.jobs.job import FinishJob, Identified, MeasureJob
+from curation.jobs.job import FinishJob, Identified, IdentifyJob, MeasureJob
 from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.plan import GIVEN_UP, Plan, finish_jobs, plan_sources
 from curation.jobs.progress import Progress, Tally, Watchdog, duration_text
@@ -42,7 +42,7 @@ MAX_ATTEMPTS = 3
 WATCHDOG_SHARE = 0.5
 """A piece of work is named when it has used this share of its wall-clock limit."""
 
-Job = MeasureJob | FinishJob
+Job = IdentifyJob | MeasureJob | FinishJob
 
 
 @dataclass(slots=True)
@@ -201,14 +201,17 @@ class _Run:
     def identify(self, inputs: list[Input]) -> None:
         """Hash every input on the workers; what cannot be read is quarantined."""
         self.report.inputs = len(inputs)
-        batches = [inputs[at : at + IDENTIFY_BATCH] for at in range(0, len(inputs), IDENTIFY_BATCH)]
+        batches = [
+            IdentifyJob(tuple(inputs[at : at + IDENTIFY_BATCH]))
+            for at in range(0, len(inputs), IDENTIFY_BATCH)
+        ]
 
-        def arrived(result: tuple[list[Identified], list[Problem]], _: object) -> list[Any]:
+        def arrived(result: tuple[list[Identified], list[Problem]], _: Job) -> list[Job]:
             self._found += result[0]
             self._take(Outcome(problems=result[1]))
             return []
 
-        self._drive(deque(batches), "identify", arrived, lambda b: f"hashing {b[0].uri} and on")
+        self._drive(deque(batches), arrived)
         self._found.sort(key=lambda item: item.input.uri)
 
     def plan(self, *, retry: bool) -> Plan:
@@ -248,13 +251,13 @@ class _Run:
         self._tally.total = len(plan.measure) + sum(len(job.source_ids) for job in plan.finish)
         self._tally.total_bytes = sum(job.identified.bytes for job in plan.measure)
         largest_first = sorted(plan.measure, key=lambda job: -job.identified.bytes)
-        self._drive(
-            deque([*largest_first, *plan.finish]), "work", self._arrived, lambda job: job.label
-        )
+        self._drive(deque([*largest_first, *plan.finish]), self._arrived)
         self._committer.flush()
         self._progress.close()
 
-    def _arrived(self, result: Outcome | list[MeasureJob], job: Job) -> list[Job]:
+    def _arrived(
+        self, result: Outcome | list[MeasureJob], job: MeasureJob | FinishJob
+    ) -> list[Job]:
         """Take a result; returns work that follows from it."""
         if isinstance(result, list):
             self._chunks_left[result[0].identified.source_id] = len(result)
@@ -288,44 +291,29 @@ class _Run:
 
     # -- work ------------------------------------------------------------------------------
 
-    def _drive(
-        self,
-        waiting: deque[Any],
-        method: str,
-        arrived: Callable[[Any, Any], list[Any]],
-        label: Callable[[Any], str],
-    ) -> None:
+    def _drive(self, waiting: deque[Job], arrived: Callable[[Any, Any], list[Job]]) -> None:
         """Keep the crew busy with `waiting` until it and everything it leads to is done."""
         while waiting or self._crew.busy:
             while waiting and self._crew.has_room:
-                self._crew.submit(method, waiting.popleft())
+                self._crew.submit(waiting.popleft())
             for job, result in self._crew.collect(timeout_s=0.5):
                 if isinstance(result, Lost):
-                    waiting.extendleft(self._after_loss(job, result, label(job)))
+                    waiting.extendleft(self._after_loss(job, result))
                 else:
                     waiting.extendleft(reversed(arrived(result, job)))
-            self._watchdog.check({key: (label(j), t) for key, j, t in self._crew.running()})
+            self._watchdog.check({key: (j.label, t) for key, j, t in self._crew.running()})
             self._committer.maybe()
             self._progress.update()
 
-    def _after_loss(self, job: Any, lost: Lost, label: str) -> list[Any]:
+    def _after_loss(self, job: Job, lost: Lost) -> list[Job]:
         """Work whose worker died goes back to the queue, but not for ever."""
-        if isinstance(job, list):
-            if len(job) > 1:
-                return [[item] for item in job]
-            self._take(Outcome(problems=[_lost(job[0].uri, None, lost)]))
-            return []
         if job.attempt + 1 < MAX_ATTEMPTS:
             return [replace(job, attempt=job.attempt + 1)]
-        self._progress.note(f"given up after {MAX_ATTEMPTS} attempts: {label}")
-        if isinstance(job, FinishJob):
-            if len(job.source_ids) > 1:
-                return [FinishJob((source,), job.wanted) for source in job.source_ids]
-            self._take(Outcome(problems=[_lost(job.source_ids[0], job.source_ids[0], lost)]))
-            return []
-        item = job.identified
-        self._take(Outcome(problems=[_lost(item.input.uri, item.source_id, lost)]))
-        self._tally.sources += 1
+        if parts := _parts(job):
+            return parts
+        self._progress.note(f"given up after {MAX_ATTEMPTS} attempts: {job.label}")
+        self._take(Outcome(problems=[_lost(job, lost)]))
+        self._tally.sources += isinstance(job, MeasureJob)
         return []
 
     def _take(self, outcome: Outcome) -> None:
@@ -377,7 +365,24 @@ class _Run:
         self.report.catalog_version = self.catalog.version
 
 
-def _lost(uri: str, source: str | None, lost: Lost) -> Problem:
+def _parts(job: Job) -> list[Job]:
+    """A batch as pieces of one, so that a single bad file does not cost the others."""
+    if isinstance(job, IdentifyJob) and len(job.inputs) > 1:
+        return [IdentifyJob((item,)) for item in job.inputs]
+    if isinstance(job, FinishJob) and len(job.source_ids) > 1:
+        return [FinishJob((source,), job.wanted) for source in job.source_ids]
+    return []
+
+
+def _lost(job: Job, lost: Lost) -> Problem:
+    """The quarantine row of a piece of work that cannot be done."""
+    source: str | None = None
+    if isinstance(job, IdentifyJob):
+        uri = job.inputs[0].uri
+    elif isinstance(job, MeasureJob):
+        uri, source = job.identified.input.uri, job.identified.source_id
+    else:
+        uri = source = job.source_ids[0]
     return Problem(uri, "worker", lost.error_class, lost.detail, source)
 
 

@@ -22,7 +22,7 @@ from catalogs.query import Session
 from catalogs.storage import Storage
 from curation import operators
 from curation.jobs.finish import Measured, finish_source
-from curation.jobs.job import Chunk, FinishJob, Identified, MeasureJob
+from curation.jobs.job import Chunk, FinishJob, Identified, IdentifyJob, MeasureJob
 from curation.jobs.measure import MeasuredVideo, measure_video, warm_up
 from curation.jobs.measure_take import measure_take
 from curation.jobs.outcome import Outcome, Problem
@@ -96,8 +96,10 @@ class Worker:
 
     # -- measure ---------------------------------------------------------------------------
 
-    def work(self, job: MeasureJob | FinishJob) -> Outcome | list[MeasureJob]:
+    def work(self, job: IdentifyJob | MeasureJob | FinishJob) -> Any:
         """Do a piece of work; a long source comes back as the chunks to measure instead."""
+        if isinstance(job, IdentifyJob):
+            return self.identify(job.inputs)
         if isinstance(job, FinishJob):
             return self._finish(job)
         item = job.identified

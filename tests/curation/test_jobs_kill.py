@@ -54,17 +54,23 @@ def quiet(media: Path, cluster: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def descendants(needle: str) -> list[int]:
-    """Processes of this user whose command line holds `needle`."""
-    found = []
+    """Processes below this one whose command line holds `needle`."""
+    parents, commands = {}, {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                stat = (entry / "stat").read_text()
+                commands[int(entry.name)] = (entry / "cmdline").read_text()
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
-            if needle in command and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    return found
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+
+    def is_below(pid: int | None) -> bool:
+        while pid and pid != os.getpid():
+            pid = parents.get(pid)
+        return pid == os.getpid()
+
+    return [pid for pid, line in commands.items() if needle in line and is_below(parents.get(pid))]
 
 
 class Killer(threading.Thread):
@@ -123,14 +129,14 @@ def test_killed_helpers(
 
 
 @pytest.fixture
-def driver(media: Path, cluster: str, tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen]]:
+def driver(media: Path, cluster: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """Starts the same curation in a process of its own."""
     started: list[subprocess.Popen] = []
 
-    def start() -> subprocess.Popen:
+    def start(*options: str) -> subprocess.Popen:
         command = [
             sys.executable, "-m", "clipmill", "curate", str(media), "--catalog",
-            str(tmp_path / "catalog"), "--workers", "2", "--address", cluster, "--quiet",
+            str(tmp_path / "catalog"), "--workers", "2", "--address", cluster, *options,
         ]  # fmt: skip
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         started.append(process)
@@ -144,12 +150,12 @@ def driver(media: Path, cluster: str, tmp_path: Path) -> Iterator[Callable[[], s
 
 
 def test_killed_driver(
-    driver: Callable[[], subprocess.Popen], quiet: dict[str, list], tmp_path: Path
+    driver: Callable[..., subprocess.Popen], quiet: dict[str, list], tmp_path: Path
 ) -> None:
     chance = random.Random(5)
     finished = 0
     for _ in range(KILLS):
-        process = driver()
+        process = driver("--quiet")
         try:
             process.wait(timeout=chance.uniform(1.0, 7.0))
         except subprocess.TimeoutExpired:
@@ -160,7 +166,26 @@ def test_killed_driver(
             (tmp_path / "catalog").rename(tmp_path / f"finished{finished}")
         if (tmp_path / "catalog" / "catalog.json").exists():
             contents(tmp_path / "catalog")
-    last = driver()
+    last = driver("--quiet")
     output, _ = last.communicate()
     assert last.returncode == 0, output.decode()
+    assert contents(tmp_path / "catalog") == quiet
+
+
+def test_interrupted_driver(
+    driver: Callable[..., subprocess.Popen], quiet: dict[str, list], tmp_path: Path
+) -> None:
+    """Ctrl-C commits what is complete, says so, and the next run goes on from there."""
+    process = driver()
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output = process.stdout.read().decode()
+    assert process.wait() == 130, output
+    assert "interrupted" in output
+    statuses = Catalog.open(tmp_path / "catalog").sql("select status from runs").rows()
+    assert statuses == [("interrupted",)]
+    last = driver("--quiet")
+    output = last.communicate()[0].decode()
+    assert last.returncode == 0, output
     assert contents(tmp_path / "catalog") == quiet
