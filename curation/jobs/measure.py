@@ -6,7 +6,6 @@ measured where the decoder left them, without a copy.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -28,13 +28,21 @@ class PacketIndex:
     """Packets without any timestamp."""
 
     @classmethod
-    def of(cls, packets: list[tuple[int, bool, int]], discarded: int, untimed: int) -> PacketIndex:
-        """Index `(pts, keyframe, duration)` triples that come in decoding order."""
-        ordered = sorted(packets, key=lambda packet: packet[0])
+    def of(
+        cls,
+        pts: Sequence[int],
+        keyframe: Sequence[bool],
+        duration: Sequence[int],
+        discarded: int,
+        untimed: int,
+    ) -> PacketIndex:
+        """Index packets that come in decoding order."""
+        times = np.asarray(pts, np.int64)
+        order = np.argsort(times, kind="stable")
         return cls(
-            np.array([pts for pts, _, _ in ordered], np.int64),
-            np.array([key for _, key, _ in ordered], np.bool_),
-            ordered[-1][2] if ordered else 0,
+            times[order],
+            np.asarray(keyframe, np.bool_)[order],
+            int(duration[order[-1]]) if len(order) else 0,
             discarded,
             untimed,
         )

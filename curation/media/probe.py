@@ -8,6 +8,7 @@ it can be decoded at all.
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -174,7 +175,7 @@ def _read_packets(
     """Index all packets and decode until one picture has come out."""
     first: Any = None
     last_words = ""
-    packets: list[tuple[int, bool, int]] = []
+    times, durations, keyframe = array("q"), array("q"), array("b")  # an hour holds 100,000
     discarded = untimed = 0
     side_data: set[str] = set()
     for packet in stream:
@@ -183,7 +184,7 @@ def _read_packets(
             last_words = words or last_words
         if not packet.size:
             continue
-        if not packets:
+        if not times:
             side_data |= {data.data_type for data in packet.iter_sidedata()}
         pts = packet_pts(packet)
         if packet.is_discard:
@@ -191,13 +192,16 @@ def _read_packets(
         elif pts is None:
             untimed += 1
         else:
-            packets.append((pts, packet.is_keyframe, packet.duration or 0))
-    problem = _problem(video, len(packets), untimed, side_data, first, last_words)
+            times.append(pts)
+            durations.append(packet.duration or 0)
+            keyframe.append(packet.is_keyframe)
+    problem = _problem(video, len(times), untimed, side_data, first, last_words)
     if problem is not None:
         error_class, detail = problem
         raise MediaError("probe", error_class, detail, source=shown_path(path))
     has_alpha_blocks = "matroska_block_additional" in side_data
-    return PacketIndex.of(packets, discarded, untimed), first, has_alpha_blocks
+    index = PacketIndex.of(times, keyframe, durations, discarded, untimed)
+    return index, first, has_alpha_blocks
 
 
 def _lost_frames(stream: Any, index: PacketIndex) -> int:
