@@ -14,11 +14,14 @@ that read.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import duckdb
 import pyarrow as pa
@@ -51,6 +54,24 @@ def sql_text(value: str) -> str:
 def sql_name(name: str) -> str:
     """A quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+@lru_cache(maxsize=1)
+def _unfinished() -> WeakSet[Generator[pa.RecordBatch, None, None]]:
+    """Streams that somebody holds; those still there when the process ends are closed.
+
+    DuckDB reads ahead on threads of its own, on object stores through Python. A thread that is
+    doing so when the interpreter goes away never returns, and the process would wait for it.
+    """
+    streams: WeakSet[Generator[pa.RecordBatch, None, None]] = WeakSet()
+
+    def close() -> None:
+        for stream in list(streams):
+            with contextlib.suppress(ValueError):  # a daemon thread is reading it right now
+                stream.close()
+
+    atexit.register(close)
+    return streams
 
 
 class Result:
@@ -102,6 +123,11 @@ class Result:
 
     def batches(self, rows: int = 100_000) -> Iterator[pa.RecordBatch]:
         """Record batches, made as they are read: memory does not grow with the result."""
+        batches = self._batches(rows)
+        _unfinished().add(batches)
+        return batches
+
+    def _batches(self, rows: int) -> Generator[pa.RecordBatch, None, None]:
         reader = self._run(lambda: self._stream().to_arrow_reader(rows))
         try:
             yield from reader

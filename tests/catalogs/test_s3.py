@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pyarrow as pa
 import pytest
 
@@ -88,3 +91,27 @@ def test_migration_and_refusals(catalog: Catalog, bucket: str) -> None:
     assert migrate(catalog.storage.root) == []
     with pytest.raises(NotFoundError, match=r"no catalog\.json"):
         Catalog.open(f"{bucket}/nothing-here")
+
+
+HALF_READ = """
+import sys
+from catalogs import Catalog
+stream = Catalog.open(sys.argv[1]).sql("select a.* from clips_all a, clips_all b").batches(1_000)
+print(next(stream).num_rows)
+"""
+
+
+def test_a_process_that_leaves_a_stream_half_read_ends(catalog: Catalog) -> None:
+    """DuckDB's threads read ahead through Python; they must be done before it is."""
+    rows = [{"clip_id": f"{number:05d}", "cutting": "k"} for number in range(3_000)]
+    for _ in range(3):
+        catalog.append("clips", rows)
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", HALF_READ, catalog.storage.root],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
