@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curation.jobs.measure import measure_whole
+from curation.jobs.settings import MillSettings
 from curation.segment import Boundary, SegmentSettings, detect
-from curation.signals import TransNet, VideoSignals, load_transnet, measure_video
+from curation.signals import VideoSignals
 
 PLAIN: dict[str, dict[str, Any]] = {
     "shots": {"detector": "shots"},
@@ -106,10 +108,10 @@ def gradual_changes(truth: dict[str, Any]) -> list[tuple[int, int]]:
     return [(first, last) for first, last in [*truth["dissolves"], *fades]]
 
 
-def measured(path: Path, model: Any) -> VideoSignals:
-    """Signals of one file, with the network's when `model` is given."""
-    signals, _ = measure_video(path, network=TransNet(model) if model else None)
-    return signals
+def measured(path: Path, *, network: bool) -> VideoSignals:
+    """Signals of one file, with the network's answers if asked for."""
+    segment = SegmentSettings(detector="transnet" if network else "shots")
+    return measure_whole(str(path), MillSettings(segment=segment)).signals
 
 
 def main() -> None:
@@ -120,11 +122,10 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="name every missed and false cut")
     arguments = parser.parse_args()
     truths = json.loads((arguments.folder / "ground_truth.json").read_text())["videos"]
-    model = load_transnet() if arguments.transnet else None
-    rows = {**PLAIN, **(LEARNED if model else {})}
+    rows = {**PLAIN, **(LEARNED if arguments.transnet else {})}
     tallies = {name: Tally() for name in rows}
     for name, truth in truths.items():
-        signals = measured(arguments.folder / name, model)
+        signals = measured(arguments.folder / name, network=arguments.transnet)
         for row, settings in rows.items():
             tallies[row].add(name, detect(signals, SegmentSettings(**settings)), truth)
     print(f"{'detector':<16}{'P':>7}{'R':>7}{'F1':>7}{'gradual':>10}{'false, one shot':>17}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from catalogs.errors import ClipmillError
-from curation.jobs.measure import MeasuredVideo, measure_video
-from curation.jobs.settings import Limits, MillSettings
+from curation.jobs.measure import measure_whole
+from curation.jobs.settings import MillSettings
 from curation.media.guard import run_guarded
 from curation.segment import Boundary, SegmentSettings, detect
 
@@ -21,20 +20,14 @@ def find_cuts(file: Path, settings: SegmentSettings) -> dict[str, Any]:
     Returns {file, frames, boundaries: [{kind, frame, end_frame, pts, seconds}]}, or
     {file, error, error_class}.
     """
-    whole = MillSettings(segment=settings, limits=replace(Limits(), chunk_s=float("1e9")))
+    whole = MillSettings(segment=settings)
+    limits = whole.limits
     try:
         measured = run_guarded(
-            measure_video,
-            str(file),
-            whole,
-            None,
-            "av",
-            wall_s=whole.limits.wall_s,
-            memory_mb=whole.limits.memory_mb,
+            measure_whole, str(file), whole, wall_s=limits.wall_s, memory_mb=limits.memory_mb
         )
     except ClipmillError as error:
         return {"file": str(file), "error": error.problem, "error_class": _class_of(error)}
-    assert isinstance(measured, MeasuredVideo)
     signals = measured.signals
     return {
         "file": str(file),

@@ -79,6 +79,12 @@ class MillSettings:
         """Whether the decode pass has to run the shot network, too."""
         return self.segment.detector == "transnet"
 
+    @property
+    def needs_edges(self) -> bool:
+        """Whether the decode pass has to measure edges, too; only content detection weighs them."""
+        weights = self.segment.detector_settings().get("weights", ())
+        return len(weights) == 4 and bool(weights[3])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the `runs` table."""
         return {

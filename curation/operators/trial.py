@@ -16,17 +16,13 @@ from curation.operators.base import Clip
 
 __all__ = ["clip_of_file"]
 
-ENDLESS_S = 1e9
-
 
 def clip_of_file(path: str | Path) -> Clip:
     """Everything a run would know of a video that is one single clip."""
-    from curation.jobs.measure import MeasuredVideo, measure_video
-    from curation.jobs.settings import Limits, MillSettings
+    from curation.jobs.measure import measure_whole
+    from curation.jobs.settings import MillSettings
 
-    whole = MillSettings(limits=Limits(chunk_s=ENDLESS_S))
-    measured = measure_video(str(path), whole, None, "av")
-    assert isinstance(measured, MeasuredVideo), "a file shorter than a chunk is not split"
+    measured = measure_whole(str(path), MillSettings())
     found = measured.probe
     seconds = float((measured.signals.end_pts - found.start_pts) * found.time_base)
     frames = len(measured.signals)

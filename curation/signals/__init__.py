@@ -1,7 +1,6 @@
 """The one pass: each frame of a source is measured once, and the measurements are kept."""
 
 from curation.signals.declare import DETAILS_PER_SECOND, SET_VERSION, SIGNALS, Signal
-from curation.signals.measure import measure_video
 from curation.signals.pairs import hash_bits
 from curation.signals.shrink import shrink_planes, small_size
 from curation.signals.store import VideoSignals, join_signals
@@ -19,7 +18,6 @@ __all__ = [
     "hash_bits",
     "join_signals",
     "load_transnet",
-    "measure_video",
     "shrink_planes",
     "small_size",
 ]

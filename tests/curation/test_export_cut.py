@@ -18,8 +18,8 @@ from PIL import Image
 from catalogs.errors import UsageError
 from catalogs.testing import Shot, render_video
 from curation.export.make import make_clip
-from curation.export.plan import ClipSpan
 from curation.export.settings import MediaSettings
+from curation.export.spans import ClipSpan
 from curation.media import probe, read_sequential
 from curation.media.errors import MediaError
 from curation.media.probe import scan
@@ -234,6 +234,33 @@ def test_frames_hidden_by_an_edit_list_do_not_come_out(tmp_path: Path) -> None:
     made = make_clip(str(path), span, str(tmp_path), MediaSettings())
     assert (made.how, made.frames) == ("encode", 10)
     assert difference(frames_of(tmp_path / made.files[0]), frames_of(path, span)) < CODEC_NOISE
+
+
+def test_a_size_that_changes_on_the_way_is_fitted_into_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "switch.ts"
+    with av.open(str(path), "w") as container:
+        target: Any = container.add_stream("libx264", rate=25)
+        target.width, target.height, target.pix_fmt = 96, 64, "yuv420p"
+        for part, (width, height) in enumerate(((96, 64), (64, 64))):
+            encoder: Any = av.CodecContext.create("libx264", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+            encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
+            encoder.options = {"x264-params": "bframes=0:threads=1"}
+            bright = av.VideoFrame.from_ndarray(np.full((height, width, 3), 200, np.uint8), "rgb24")
+            packets = []
+            for number in range(10):
+                bright.pts = number + 10 * part
+                packets += encoder.encode(bright.reformat(format="yuv420p"))
+            for packet in packets + encoder.encode(None):
+                packet.stream = target
+                packet.time_base = Fraction(1, 25)
+                container.mux(packet)
+    span = span_of(path, 3, 18)
+    made = make_clip(str(path), span, str(tmp_path), MediaSettings())
+    assert (made.how, made.width, made.height) == ("encode", 96, 64)
+    shown = frames_of(tmp_path / made.files[0])
+    assert shown[0].min() > 150
+    assert (shown[-1][:, 40:56].min(), shown[-1][:, :8].max()) == pytest.approx((200, 0), abs=20)
 
 
 def write_sounding(path: Path, onset_s: float) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from catalogs.testing import Dissolve, Fade, Shot, VideoTruth, render_video
+from curation.jobs.measure import measure_whole
+from curation.jobs.settings import MillSettings
 from curation.segment import Boundary, SegmentSettings, detect
-from curation.signals import VideoSignals, measure_video
+from curation.signals import VideoSignals
 
 LIVELY = ("pan_left", "zoom_in", "moving_shapes", "shake", "tilt_up", "fast_motion", "roll")
 
@@ -19,7 +21,7 @@ def found_in(
     folder: Path, shots: Sequence[Shot], fps: int = 25
 ) -> tuple[list[Boundary], VideoTruth]:
     truth = render_video(folder / "a.mp4", shots, fps=fps)
-    signals, _ = measure_video(truth.path)
+    signals = measure_whole(str(truth.path), MillSettings()).signals
     return detect(signals, SegmentSettings()), truth
 
 
@@ -89,5 +91,5 @@ def test_real_footage(shared_data: Path) -> None:
 
 
 def boundaries_of(path: Path) -> list[Boundary]:
-    signals: VideoSignals = measure_video(path)[0]
+    signals: VideoSignals = measure_whole(str(path), MillSettings()).signals
     return detect(signals, SegmentSettings())

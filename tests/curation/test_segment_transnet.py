@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from catalogs.testing import Dissolve, Shot, VideoTruth, render_video
+from curation.jobs.measure import measure_whole
+from curation.jobs.settings import MillSettings
 from curation.segment import SegmentSettings, detect
-from curation.signals import TransNet, VideoSignals, load_transnet, measure_video
+from curation.signals import TransNet, VideoSignals, load_transnet
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> tuple[VideoSignals, Video
     ]
     path = tmp_path_factory.mktemp("video") / "a.mp4"
     truth = render_video(path, shots, fps=25)
-    return measure_video(path)[0], truth
+    return measure_whole(str(path), MillSettings()).signals, truth
 
 
 def with_answers(signals: VideoSignals, likely: dict[int, float]) -> VideoSignals:
@@ -57,7 +59,7 @@ def test_our_cut_needs_a_little_belief(video) -> None:
 def test_a_dissolve_that_we_doubt_is_confirmed(tmp_path: Path) -> None:
     shots = [Shot("still", 40), Shot("pan_left", 70, seed=9, transition=Dissolve(16))]
     truth = render_video(tmp_path / "a.mp4", shots, fps=25)
-    signals, _ = measure_video(truth.path)
+    signals = measure_whole(str(truth.path), MillSettings()).signals
     assert detect(signals, SegmentSettings()) == []
     answers = dict.fromkeys(range(46, 49), 0.8)
     boundaries = detect(with_answers(signals, answers), SegmentSettings(detector="transnet"))
@@ -103,5 +105,7 @@ def test_the_real_network_sees_a_cut(tmp_path: Path) -> None:
     model = load_transnet()
     assert np.random.get_state()[1].tolist() == state
     truth = render_video(tmp_path / "a.mp4", [Shot("still", 24), Shot("zoom_in", 24, seed=1)])
-    signals, _ = measure_video(truth.path, network=TransNet(model))
+    del model
+    settings = MillSettings(segment=SegmentSettings(detector="transnet"))
+    signals = measure_whole(str(truth.path), settings).signals
     assert found(signals) == [("cut", 24)]
