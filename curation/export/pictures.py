@@ -114,28 +114,34 @@ class Shaper:
 
         self._settings = settings
         self._pix_fmt = pix_fmt
+        self._size = settings.size
+        self._inner: dict[Geometry, tuple[int, int]] = {}
         self._reformatter = VideoReformatter()
         self._graphs: dict[tuple[Geometry, tuple[int, int]], Any] = {}
 
     def size(self, geometry: Geometry) -> tuple[int, int]:
-        """Width and height of what comes out."""
-        return self._settings.size or self._inner(geometry)
+        """Width and height of everything that comes out; the first frame's unless one is given."""
+        if self._size is None:
+            even = self._pix_fmt != "rgb24"
+            self._size = geometry.fit(self._settings.short_side, even)
+            self._inner[geometry] = self._size
+        return self._size
 
-    def _inner(self, geometry: Geometry) -> tuple[int, int]:
+    def _fitted(self, geometry: Geometry) -> tuple[int, int]:
         """The picture without the black around it."""
-        even = self._pix_fmt != "rgb24"
-        if self._settings.size is None:
-            return geometry.fit(self._settings.short_side, even)
-        width, height = geometry.display_size
-        most_wide, most_high = self._settings.size
-        scale = min(Fraction(most_wide, width), Fraction(most_high, height))
-        return (
-            min(most_wide, 2 * max(1, round(width * scale / 2))),
-            min(most_high, 2 * max(1, round(height * scale / 2))),
-        )
+        canvas = self.size(geometry)
+        if geometry not in self._inner:
+            shown = geometry.display_size
+            scale = min(Fraction(canvas[0], shown[0]), Fraction(canvas[1], shown[1]))
+            width, height = (
+                min(most, 2 * max(1, round(side * scale / 2)))
+                for most, side in zip(canvas, shown, strict=True)
+            )
+            self._inner[geometry] = width, height
+        return self._inner[geometry]
 
     def __call__(self, frame: Any, geometry: Geometry) -> Any:
-        width, height = self._inner(geometry)
+        width, height = self._fitted(geometry)
         if geometry.turned:
             width, height = height, width
         shaped = self._reformatter.reformat(
@@ -161,7 +167,7 @@ class Shaper:
         key = geometry, pushed
         if key not in self._graphs:
             steps = [("transpose", turn) for turn in _TURNS.get(geometry.rotation_deg, ())]
-            if self.size(geometry) != self._inner(geometry):
+            if self.size(geometry) != self._fitted(geometry):
                 width, height = self.size(geometry)
                 steps.append(("pad", f"{width}:{height}:-1:-1:black"))
             graph = av.filter.Graph() if steps else None
