@@ -31,7 +31,7 @@ class PacketIndex:
     def of(
         cls,
         pts: Sequence[int],
-        keyframe: Sequence[bool],
+        keyframe: Sequence[int],
         duration: Sequence[int],
         discarded: int,
         untimed: int,
