@@ -45,9 +45,9 @@ _STUDIO_RANGE, _FULL_RANGE = 1, 2
 WHOLE_S = 1e9
 """A length of chunks that no source reaches."""
 
-LOOP_FILTER: LoopFilter = "all"
-"""The loop filter only smooths block borders, which small frames do not show; leaving it out saves
-a quarter of the decoding time."""
+LOOP_FILTER: LoopFilter = "nokey"
+"""The loop filter smooths block borders, which small frames do not show; leaving it out between key
+frames saves a quarter of the decoding time."""
 
 
 @dataclass(slots=True)
