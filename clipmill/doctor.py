@@ -28,6 +28,7 @@ PACKAGES = ("catalogs", "curation", "tokenize_jobs", "zoo", "clipmill")
 
 EXTRAS = {
     "mocap": "reads C3D motion capture",
+    "ocr": "finds and reads text in pictures with a detector",
     "pandas": "query results as pandas data frames",
     "transnet": "finds cuts with TransNetV2, a learned detector",
 }

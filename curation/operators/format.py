@@ -27,7 +27,7 @@ STEADY_PERCENT, STEADY_SHARE = 0.04, 0.05
 
 QUIET_LUMA = 0.35
 """On a screen little changes from frame to frame: a pointer, a line of text."""
-SCREEN_TEXT = 0.02
+SCREEN_TEXT = 0.012
 """Share of text-like strokes that a screen shows at least."""
 CLEAN_NOISE, CAMERA_NOISE = 0.2, 0.45
 """Screens have no pixel noise; compressed footage has some."""
