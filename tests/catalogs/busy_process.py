@@ -19,7 +19,8 @@ from catalogs.maintenance import compact
 from catalogs.query import Session
 
 CLIPS = 2
-PACE_S = 0.1
+PACE_S = 0.02
+FULL_CHECK_EVERY = 50
 BLUR = Column("blur", pa.float64(), "how blurred the clip is")
 CHECK = """
     select count(*), count(*) filter (
@@ -48,16 +49,28 @@ def write(path: str, name: str, count: int) -> None:
 
 
 def read(path: str) -> None:
+    catalog = Catalog.open(path)
     version = seen = checks = 0
     while checks < 3 or not select.select([sys.stdin], [], [], PACE_S)[0]:
-        catalog = Catalog.open(path)
-        with Session(catalog) as session:
-            ((sources, wrong),) = session.sql(CHECK, {"n": CLIPS}).rows()
-        assert wrong == 0, f"version {catalog.version} shows half a transaction"
+        catalog.refresh()
+        sources = catalog.rows("sources")
+        expected = (sources * CLIPS, sources * CLIPS)
+        found = (catalog.rows("clips"), catalog.rows("scores/blur"))
+        assert found == expected, f"version {catalog.version} shows half a transaction"
         assert catalog.version >= version, "an older version was seen after a newer one"
         assert sources >= seen, f"version {catalog.version} lost sources"
+        if checks % FULL_CHECK_EVERY == 0:
+            check_rows(Catalog.open(path))
         version, seen, checks = catalog.version, sources, checks + 1
     print(checks)
+
+
+def check_rows(catalog: Catalog) -> None:
+    """Every source has its clips and their scores, by the rows themselves."""
+    with Session(catalog) as session:
+        ((sources, wrong),) = session.sql(CHECK, {"n": CLIPS}).rows()
+    assert wrong == 0, f"version {catalog.version} shows half a transaction"
+    assert sources == catalog.rows("sources")
 
 
 if __name__ == "__main__":
