@@ -50,6 +50,8 @@ __all__ = ["Worker"]
 T = TypeVar("T")
 
 MOST_KILLS = 3
+MOST_FRAMES = 50_000
+"""Frames of stored signals that are loaded together, some 20 MB: half an hour of video."""
 
 
 class KilledError(ClipmillError):
@@ -67,6 +69,11 @@ class Worker:
 
     def ready(self) -> None:
         """Load what the first piece of work would otherwise wait for, here and in the child."""
+        import cv2
+        import pyarrow as pa
+
+        cv2.setNumThreads(1)  # there is a worker for each CPU
+        pa.array([])  # looks for pandas, which takes a quarter of a second to load
         self._guard.call(warm_up)
         len(self._operators)
 
@@ -186,7 +193,7 @@ class Worker:
         wanted = [self._operators[name] for name in job.wanted]
         with Session(Catalog.open(self._catalog)) as session:
             stored = StoredClips(session)
-            for measured in load_measured(session, job.source_ids, self._settings.cutting):
+            for measured in self._stored(session, job.source_ids):
                 try:
                     finish_source(measured, self._settings, wanted, outcome, stored)
                 except Exception as error:  # see above
@@ -199,6 +206,25 @@ class Worker:
                         )
                     )
         return outcome
+
+    def _stored(self, session: Session, source_ids: Sequence[str]) -> Iterator[Measured]:
+        """Stored sources: many short ones are loaded at once, a long one alone."""
+        places = ", ".join("?" * len(source_ids))
+        lengths = dict(
+            session.sql(
+                f"select source_id, coalesce(frames, 0) from sources where source_id in ({places})",
+                list(source_ids),
+            ).rows()
+        )
+        group: list[str] = []
+        frames = 0
+        for source in source_ids:
+            if group and frames + lengths[source] > MOST_FRAMES:
+                yield from load_measured(session, group, self._settings.cutting)
+                group, frames = [], 0
+            group.append(source)
+            frames += lengths[source]
+        yield from load_measured(session, group, self._settings.cutting)
 
 
 @contextmanager

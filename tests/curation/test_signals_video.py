@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from catalogs.errors import FormatError, UsageError
 from catalogs.testing import Shot, render_video
+from curation.jobs.measure import measure_whole
+from curation.jobs.settings import MillSettings
 from curation.signals import (
     SIGNALS,
     VideoMeter,
     VideoSignals,
     join_signals,
-    measure_video,
     shrink_planes,
     small_size,
 )
@@ -157,7 +158,8 @@ def test_a_file_is_measured_through_the_door(tmp_path: Path) -> None:
     truth = render_video(
         tmp_path / "a.mp4", [Shot("pan_right", 30), Shot("still", 20, seed=4)], rotate_deg=90
     )
-    signals, health = measure_video(truth.path)
+    found = measure_whole(str(truth.path), MillSettings())
+    signals, health = found.signals, found.health
     assert health.is_clean
     assert signals.pts.tolist() == truth.pts
     assert signals.small_size == small_size(*truth.size)
@@ -169,14 +171,15 @@ def test_a_file_is_measured_through_the_door(tmp_path: Path) -> None:
 
 def test_signals_stay_within_the_storage_budget(shared_data: Path, tmp_path: Path) -> None:
     """At most 0.5% of 1080p footage: 125 bytes a frame at 5 Mbit/s and 25 frames a second."""
-    signals, _ = measure_video(shared_data / "video" / "mma_demo_skeleton_1080p.mp4")
+    path = shared_data / "video" / "mma_demo_skeleton_1080p.mp4"
+    signals = measure_whole(str(path), MillSettings()).signals
     assert stored_bytes_per_frame(signals, tmp_path) < 125
 
 
 def test_rendered_signals_stay_within_the_storage_budget(tmp_path: Path) -> None:
     shots = [Shot("shake", 60), Shot("moving_shapes", 60, seed=1), Shot("zoom_in", 60, seed=2)]
     truth = render_video(tmp_path / "a.mp4", shots)
-    signals, _ = measure_video(truth.path)
+    signals = measure_whole(str(truth.path), MillSettings()).signals
     assert stored_bytes_per_frame(signals, tmp_path) < 125
 
 
