@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 from catalogs import Catalog
 from catalogs.errors import ClipmillError, UsageError
 from catalogs.explain import why
-from catalogs.export import export_dataset
 from catalogs.query import Session
 from catalogs.recipe import load_recipe
 from catalogs.select import SelectionResult, select
 from catalogs.testing import CorpusTruth, VideoTruth, render_corpus
 from clipmill.cli.output import print_rows
+from curation.export.run import ClipExport, export_clips
 from curation.jobs.run import Report, curate, recut
 from curation.jobs.settings import DEFAULT_OPERATORS, MillSettings
 from curation.segment import SegmentSettings
@@ -75,9 +75,10 @@ def run(folder: Path, workers: int | None = None) -> None:
     clips = select(catalog, load_recipe("demo"), "demo-clips")
     takes = select(catalog, load_recipe("mocap"), "demo-takes")
     _show(catalog, clips)
-    _say("6. exporting what the licences permit, with a card")
-    export_dataset(catalog, dataset, selection="demo-clips")
+    _say("6. writing clips as files, as far as the licences permit, with a card")
+    export = export_clips(catalog, dataset, selection="demo-clips", format="mp4")
     checks = list(_checks(catalog, truth, report, again, clips, takes))
+    checks += _exported(export, dataset, clips)
     _say("7. compared with what was rendered")
     print_rows(
         [
@@ -229,6 +230,15 @@ def _scores(catalog: Catalog) -> Iterator[Check]:
                 f"select bool_and({predicate}) from clips where uri like ?", [f"%/{name}"]
             ).value()
         yield Check(what, "True", str(holds))
+
+
+def _exported(export: ClipExport, dataset: Path, clips: SelectionResult) -> Iterator[Check]:
+    """Every permitted clip is a file that was read back; the rest is left out for its licence."""
+    yield Check("clips that could not be written", "0", str(len(export.failures)))
+    files = len(list(dataset.rglob("*.mp4")))
+    yield Check("clip files", str(export.clips), str(files))
+    settled = export.clips + export.verdict.refused_clips
+    yield Check("clips written or refused", str(clips.clips), str(settled))
 
 
 def _kept_takes(catalog: Catalog, takes: SelectionResult) -> set[str]:
