@@ -145,6 +145,8 @@ def score(
 ) -> None:
     """Run operators on clips that they have not scored. Opens no video.
 
+    The clips are those of the recipe's cutting, else of the newest one.
+
     \b
     Examples:
       clipmill score corpus ocr
@@ -152,13 +154,17 @@ def score(
     """
     from dataclasses import replace
 
+    from catalogs import Catalog
     from curation import operators
+    from curation.jobs.run import newest_segment
     from curation.jobs.run import recut as run
 
     for name in names:
         operators.operator_class(name)
     chosen = _recipe(recipe)
     settings = replace(_settings(chosen, None, None), operators=tuple(sorted(set(names))))
+    if chosen is None:
+        settings = replace(settings, segment=newest_segment(Catalog.open(catalog)))
     report = run(
         catalog,
         settings=settings,

@@ -34,8 +34,9 @@ from curation.jobs.plan import GIVEN_UP, Plan, finish_jobs, plan_sources
 from curation.jobs.progress import Progress, Tally, Watchdog, duration_text
 from curation.jobs.scan import Input, find_inputs
 from curation.jobs.settings import MillSettings
+from curation.segment import SegmentSettings
 
-__all__ = ["Report", "curate", "recut"]
+__all__ = ["Report", "curate", "newest_segment", "recut"]
 
 IDENTIFY_BATCH = 64
 MAX_ATTEMPTS = 3
@@ -148,6 +149,15 @@ def recut(
     with _Run("recut", cat, chosen, recipe, {}, workers, address, progress) as run:
         run.execute(Plan(finish=finish_jobs(cat, chosen)))
     return run.report
+
+
+def newest_segment(catalog: Catalog) -> SegmentSettings:
+    """How the sources were cut last, or the defaults for a corpus that was never cut."""
+    if "cuttings" not in catalog.tables():
+        return SegmentSettings()
+    query = "select settings from cuttings order by created desc, cutting limit 1"
+    rows = catalog.sql(query).rows()
+    return SegmentSettings.from_mapping(json.loads(rows[0][0])) if rows else SegmentSettings()
 
 
 class _Run:

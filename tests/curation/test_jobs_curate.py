@@ -10,7 +10,7 @@ import pytest
 
 from catalogs import Catalog
 from catalogs.testing import CorpusTruth, Shot, render_long_video, render_video
-from curation.jobs.run import Report, curate, recut
+from curation.jobs.run import Report, curate, newest_segment, recut
 from curation.jobs.settings import Limits, MillSettings
 from curation.segment import SegmentSettings
 
@@ -166,3 +166,25 @@ def test_a_new_operator_scores_from_what_is_stored(
         "select count(*) from clips where kind = 'video' and frames > 1 and motion_px is null"
     )
     assert lacking.value() == 0
+
+
+def test_the_newest_cutting_can_be_scored_again(
+    milled: tuple[Path, Report], tmp_path: Path
+) -> None:
+    shutil.copytree(milled[0], tmp_path / "catalog")
+    fixed = SegmentSettings(detector="fixed", options={"every_s": 1.0})
+    recut(
+        tmp_path / "catalog",
+        settings=MillSettings(segment=fixed, operators=("exposure",)),
+        workers=2,
+        progress=None,
+    )
+    catalog = Catalog.open(tmp_path / "catalog")
+    assert newest_segment(catalog) == fixed
+    before = catalog.rows("clips")
+    settings = MillSettings(segment=newest_segment(catalog), operators=("motion",))
+    recut(catalog, settings=settings, workers=2, progress=None)
+    assert catalog.refresh().rows("clips") == before, "nothing is cut again"
+    unscored = catalog.sql("select count(*) from clips where frames > 1 and kind = 'video' "
+                           "and motion_px is null")  # fmt: skip
+    assert unscored.value() == 0
