@@ -48,6 +48,10 @@ NEEDS: tuple[Need, ...] = ("row", "signals", "frames", "motion")
 RESERVED = frozenset(column.name for column in FAMILIES["scores"].columns)
 
 
+MOST_PICTURES = 120
+"""Pictures of one clip that are decoded at once; a clip of an hour must not fill the memory."""
+
+
 class OperatorError(ClipmillError):
     """An operator that failed on a clip or returned what it had not declared."""
 
@@ -119,8 +123,10 @@ class Clip:
 
     @cached_property
     def pictures(self) -> list[NDArray[np.uint8]]:
-        """The storyboard of the clip as RGB arrays."""
-        return [item.rgb() for item in self.story]
+        """The storyboard as RGB arrays: of a long clip, `MOST_PICTURES` spread evenly over it."""
+        step = max(1.0, len(self.story) / MOST_PICTURES)
+        chosen = [self.story[int(k * step)] for k in range(min(len(self.story), MOST_PICTURES))]
+        return [item.rgb() for item in chosen]
 
 
 class Operator(ABC):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from catalogs.testing import Shot, render_video
-from curation.operators import Clip, checked_scores, create, operator_class
+from curation.operators import Clip, StoryFrame, checked_scores, create, operator_class
 from curation.operators.flash import flashes
 from curation.operators.trial import clip_of_file
 from curation.signals import SIGNALS, VideoSignals
@@ -143,3 +143,14 @@ def test_a_trial_knows_what_the_file_says(tmp_path: Path) -> None:
     assert (clip.seconds, clip.row["frames"], clip.row["fps"]) == (2.0, 30, 15.0)
     assert len(clip.pictures) == 2
     assert not len(clip.audio_db)
+
+
+def test_a_long_clip_shows_a_bounded_number_of_pictures() -> None:
+    import cv2
+
+    done, jpeg = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))
+    assert done
+    story = [StoryFrame(pts, jpeg.tobytes()) for pts in range(1000)]
+    clip = Clip({"clip_id": "c"}, {}, story=story)
+    assert len(clip.pictures) == 120
+    assert len(Clip({"clip_id": "c"}, {}, story=story[:7]).pictures) == 7
