@@ -121,9 +121,12 @@ class Clip:
         values = self.signal(name)
         return values[np.isfinite(values)]
 
-    @cached_property
+    @property
     def pictures(self) -> list[NDArray[np.uint8]]:
-        """The storyboard as RGB arrays: of a long clip, `MOST_PICTURES` spread evenly over it."""
+        """The storyboard as RGB arrays: of a long clip, `MOST_PICTURES` spread evenly over it.
+
+        They are decoded each time: what all clips of an hour keep would fill the memory.
+        """
         step = max(1.0, len(self.story) / MOST_PICTURES)
         chosen = [self.story[int(k * step)] for k in range(min(len(self.story), MOST_PICTURES))]
         return [item.rgb() for item in chosen]

@@ -93,10 +93,11 @@ class Ocr(Operator):
         return [self._score(clip) for clip in clips]
 
     def _score(self, clip: Clip) -> Mapping[str, Any]:
-        if not clip.pictures:
+        pictures = clip.pictures
+        if not pictures:
             return {column.name: None for column in self.columns}
-        pages = [self.read(picture) for picture in clip.pictures]
-        height, width = clip.pictures[0].shape[:2]
+        pages = [self.read(picture) for picture in pictures]
+        height, width = pictures[0].shape[:2]
         lines = [line for page in pages for line in page]
         return {
             "ocr_area": sum(line.area for line in lines) / (height * width * len(pages)),
