@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curation.jobs.scan import Input
+from curation.media.probe import SourceProbe
 
 __all__ = ["Chunk", "FinishJob", "Identified", "IdentifyJob", "MeasureJob"]
 
@@ -27,6 +28,8 @@ class Chunk:
     of: int
     start_pts: int
     end_pts: int | None
+    probe: SourceProbe | None = None
+    """Of the source, without keyframes: one of several chunks need not read all packets again."""
 
 
 @dataclass(frozen=True, slots=True)

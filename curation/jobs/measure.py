@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
@@ -72,8 +73,9 @@ def chunks_of(found: SourceProbe, length_s: float) -> list[Chunk]:
         if pts - starts[-1] >= step and found.end_pts - pts >= step / 2:
             starts.append(pts)
     ends: list[int | None] = [*starts[1:], None]
+    known = replace(found, keyframe_pts=()) if len(starts) > 1 else None
     return [
-        Chunk(index, len(starts), start, end)
+        Chunk(index, len(starts), start, end, known)
         for index, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
 
@@ -91,9 +93,14 @@ def measure_video(
     cv2.setNumThreads(1)
     clock = [time.perf_counter()]
     health = DecodeHealth()
-    with open_video(path) as video:
-        decoder = StreamDecoder(video, skip_loop_filter=LOOP_FILTER, health=health)
-        found, packets = _probed(path, decoder, chunk, settings.limits.chunk_s)
+    with ExitStack() as opened:
+        packets: list[Any] = []
+        if chunk is not None and chunk.probe is not None:
+            found = chunk.probe
+        else:
+            video = opened.enter_context(open_video(path))
+            decoder = StreamDecoder(video, skip_loop_filter=LOOP_FILTER, health=health)
+            found, packets = _probed(path, decoder, settings.limits.chunk_s)
         clock.append(time.perf_counter())
         if chunk is None:
             # The network looks both ways in time, so it needs a source in one piece.
@@ -102,7 +109,7 @@ def measure_video(
             if len(chunks) > 1:
                 return chunks
             chunk = chunks[0]
-        if backend == "av" and packets and chunk.of == 1:
+        if backend == "av" and packets:
             decoder.replay(packets)
             pictures = _av_pictures(decoder, chunk)
         else:
@@ -131,15 +138,11 @@ def _network() -> Any:
     return load_transnet()
 
 
-def _probed(
-    path: str, decoder: StreamDecoder, chunk: Chunk | None, chunk_s: float
-) -> tuple[SourceProbe, list[Any]]:
+def _probed(path: str, decoder: StreamDecoder, chunk_s: float) -> tuple[SourceProbe, list[Any]]:
     """What the file is, and its packets when they are few enough to keep."""
     kept: list[Any] = []
-    packets = demuxed(decoder.video, decoder.health)
-    if chunk is None or chunk.of == 1:
-        longest = round(Fraction(chunk_s) * 2 / decoder.video.stream.time_base)
-        packets = _keeping(packets, kept, longest)
+    longest = round(Fraction(chunk_s) * 2 / decoder.video.stream.time_base)
+    packets = _keeping(demuxed(decoder.video, decoder.health), kept, longest)
     return probe_packets(decoder.video, path, packets), kept
 
 

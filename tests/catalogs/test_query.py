@@ -212,14 +212,14 @@ import resource, sys
 from catalogs import Catalog, Session
 with Session(Catalog.open(sys.argv[1]), memory="200MB", threads=1) as session:
     rows = 0
-    for batch in session.sql("select range, repeat('z', 200) from range(2000000)").batches():
+    for batch in session.sql("select range, repeat('z', 200) from range(4000000)").batches():
         rows += batch.num_rows
 print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
 def test_streaming_needs_little_memory(catalog: Catalog) -> None:
-    """400 MB of text pass through; the process stays far below."""
+    """800 MB of text pass through; the process never holds them all."""
     done = subprocess.run(
         [sys.executable, "-c", STREAM, catalog.storage.root],
         capture_output=True,
@@ -228,8 +228,8 @@ def test_streaming_needs_little_memory(catalog: Catalog) -> None:
         env={**os.environ, "MALLOC_ARENA_MAX": "2"},
     )
     rows, megabytes = map(int, done.stdout.split())
-    assert rows == 2_000_000
-    assert megabytes < 450
+    assert rows == 4_000_000
+    assert megabytes < 750
 
 
 # -- refusals ----------------------------------------------------------------------------------

@@ -147,6 +147,8 @@ def driver(media: Path, cluster: str, tmp_path: Path) -> Iterator[Callable[..., 
         if process.poll() is None:
             process.kill()
             process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def test_killed_driver(
