@@ -1,0 +1,121 @@
+"""A model as a folder: `model.safetensors`, `config.json`, `README.md`.
+
+Loading runs no code from the folder and unpickles nothing: weights are safetensors, the
+architecture is a configuration of a family that this package brings. `config.json` records the
+sha256 of the weights file and the spec with its hash; a folder whose bytes or whose spec differ is
+refused, so that tokens are never read by a model that only looks like the one that made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from zoo.config import config_from_json, config_to_json
+from zoo.errors import NotFoundError, UnsafeFileError, ZooError, nearest
+from zoo.spec import TokenizerSpec
+from zoo.tokenizer import Tokenizer
+
+__all__ = ["CONFIG", "FORMAT", "WEIGHTS", "load", "read_config", "save"]
+
+FORMAT = 1
+"""Raised when a folder written by this version can no longer be read by the one before."""
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def save(model: Tokenizer, folder: Path, notes: dict[str, Any] | None = None) -> Path:
+    """Write the model to `folder`; `notes` are the facts that the card tells."""
+    from zoo.card import write_card
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    spec = model.spec
+    known = {
+        "format": FORMAT,
+        "name": spec.name,
+        "family": model.family(),
+        "config": config_to_json(model.config),
+        "spec": spec.to_json(),
+        "spec_hash": spec.hash,
+        "weights_file_sha256": _file_sha256(folder / WEIGHTS),
+        "notes": notes or {},
+    }
+    (folder / CONFIG).write_text(json.dumps(known, indent=2) + "\n")
+    write_card(folder)
+    return folder
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """`config.json` of a model folder."""
+    try:
+        known = json.loads((folder / CONFIG).read_text())
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"{folder} holds no model", allowed=f"a folder with {CONFIG} and {WEIGHTS}"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise UnsafeFileError(f"{folder / CONFIG} is not JSON: {error}") from None
+    if known.get("format") != FORMAT:
+        raise ZooError(
+            f"{folder / CONFIG} has format {known.get('format')!r}",
+            allowed=f"format {FORMAT}",
+            hint="update clipmill, or convert the model with its adapter",
+        )
+    return known
+
+
+def load(folder: Path) -> Tokenizer:
+    """The model of a folder, after a check of its bytes and of its spec."""
+    from zoo.registry import families
+
+    known = read_config(folder)
+    family = families().get(known["family"])
+    if family is None:
+        raise NotFoundError(
+            f"{folder} is of family {known['family']!r}, which this version does not have",
+            hint=nearest(known["family"], families()) or "update clipmill",
+        )
+    model = family(config_from_json(family.Config, known["config"]))
+    model.name = known["name"]
+    model.load_state_dict(_weights(folder, known["weights_file_sha256"]))
+    _check_spec(model.eval().spec, known, folder)
+    return model
+
+
+def _weights(folder: Path, sha256: str) -> dict[str, Any]:
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise NotFoundError(f"{folder} holds no {WEIGHTS}")
+    if _file_sha256(path) != sha256:
+        raise UnsafeFileError(
+            f"the bytes of {path} are not the ones that its {CONFIG} records",
+            hint="download or save the model again",
+        )
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UnsafeFileError(f"{path} is not a safetensors file: {error}") from None
+
+
+def _check_spec(spec: TokenizerSpec, known: dict[str, Any], folder: Path) -> None:
+    if spec.hash == known["spec_hash"]:
+        return
+    written = known["spec"]
+    changed = [key for key, value in spec.to_json().items() if value != written.get(key)]
+    raise ZooError(
+        f"{folder} was saved with spec {known['spec_hash'][:12]}, this version makes "
+        f"{spec.hash[:12]} of it: {', '.join(changed)} differ",
+        hint="use the version of clipmill that saved it, or save it again with this one",
+    )
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Families of tokenizers: one readable file each, ending with its presets."""
