@@ -27,9 +27,11 @@ PACKAGES = ("catalogs", "curation", "tokenize_jobs", "zoo", "clipmill")
 """The import names that belong to clipmill."""
 
 EXTRAS = {
+    "adapters": "pretrained tokenizers, encoders and captioners of diffusers and transformers",
     "mocap": "reads C3D motion capture",
     "ocr": "finds and reads text in pictures with a detector",
     "pandas": "query results as pandas data frames",
+    "tensorboard": "training curves for TensorBoard",
     "transnet": "finds cuts with TransNetV2, a learned detector",
 }
 """What each optional extra gives."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from zoo.errors import UsageError, nearest
+from zoo.layers.quantizers import QuantizerConfig
 
 __all__ = ["config_from_json", "config_to_json"]
 
@@ -36,6 +37,8 @@ def config_from_json(cls: type[T], known: Mapping[str, Any]) -> T:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, QuantizerConfig):
+        return value.to_json()
     if dataclasses.is_dataclass(value):
         return config_to_json(value)
     if isinstance(value, tuple | list):
@@ -46,8 +49,6 @@ def _plain(value: Any) -> Any:
 def _typed(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_typed(item) for item in value)
-    if isinstance(value, dict):
-        from zoo.layers.quantizers import config_of
-
-        return config_of(value)
+    if isinstance(value, Mapping):
+        return QuantizerConfig.from_json(value)
     return value

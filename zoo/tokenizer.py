@@ -16,13 +16,14 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from zoo.config import config_to_json
 from zoo.errors import SpecMismatchError, UsageError
 from zoo.inputs import check_input
 from zoo.pieces import Cutter
@@ -249,7 +250,7 @@ class Tokenizer(nn.Module, ABC):
     def _encoding_config(self) -> dict[str, Any]:
         return {
             key: value
-            for key, value in asdict(self.config).items()
+            for key, value in config_to_json(self.config).items()
             if not key.startswith("decoder_") and key not in self.decode_only
         }
 
