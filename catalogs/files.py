@@ -3,7 +3,8 @@
 Files are written to a private staging path first; the commit that names a file moves it into
 place, so nobody meets a file that is half written. Encodings are chosen here and nowhere else:
 zstd, dictionaries for text, split byte streams for series of floats, and row groups small enough
-that a reader holds one in memory whatever the rows carry.
+that a reader holds one in memory whatever the rows carry. The binary columns of a direct table are
+neither compressed nor divided into pages: each row group holds their values in one piece.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class DataFileWriter:
         self._spec = spec
         self._path = name or f"{uuid.uuid4().hex}.parquet"
         self._staged = storage.staging_file(".parquet")
-        self._writer = pq.ParquetWriter(self._staged, spec.schema, **_encodings(spec.schema))
+        self._writer = pq.ParquetWriter(self._staged, spec.schema, **_encodings(spec))
         self._pending: list[pa.Table] = []
         self._pending_rows = self._pending_bytes = 0
         self._ranges = _Ranges(spec.pruned_by)
@@ -192,10 +193,31 @@ def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
+def _encodings(spec: TableSpec) -> dict[str, Any]:
+    schema = spec.schema
     series = [f"{item.name}.list.element" for item in schema if item.type == pa.list_(pa.float32())]
-    return {
+    encodings: dict[str, Any] = {
         "compression": "zstd",
         "use_dictionary": [item.name for item in schema if pa.types.is_string(item.type)],
         "use_byte_stream_split": series,
     }
+    return encodings | _direct(schema) if spec.direct else encodings
+
+
+def _direct(schema: pa.Schema) -> dict[str, Any]:
+    """One page per row group, and binary columns as they are, without statistics of their bytes."""
+    binary = {item.name for item in schema if pa.types.is_binary(item.type)}
+    leaves = {item.name: _leaf(item) for item in schema}
+    return {
+        "compression": {
+            leaf: "none" if name in binary else "zstd" for name, leaf in leaves.items()
+        },
+        "write_statistics": [leaf for name, leaf in leaves.items() if name not in binary],
+        "data_page_size": ROW_GROUP_BYTES * 8,
+        "max_rows_per_page": ROW_GROUP_ROWS,
+    }
+
+
+def _leaf(item: pa.Field) -> str:
+    """A column's name inside the Parquet file."""
+    return f"{item.name}.list.element" if pa.types.is_list(item.type) else item.name

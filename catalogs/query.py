@@ -8,8 +8,8 @@ made for people:
 - `clips_all`: the spans of every cutting, as stored.
 
 The wide view joins only what a query mentions, so it costs what a hand-written join would. The
-connection is locked: it reads files below the catalog and nothing else, and runs only statements
-that read.
+functions of `catalogs.unpack` read packed tokens as lists. The connection is locked: it reads
+files below the catalog and nothing else, and runs only statements that read.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from catalogs.errors import NotFoundError, QueryError, nearest
 from catalogs.files import DataFile
 from catalogs.result import Result
 from catalogs.schema import TABLES, Column, spec_of, view_name
+from catalogs.unpack import MACROS
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
@@ -126,6 +127,9 @@ class Session:
         wanted = set(self._tables) | {"clips", "clips_all"}
         if not words & _LISTING:
             wanted &= words
+        for name in sorted(words & MACROS.keys() - self._made):
+            self.connection.execute(f"create macro {name}(b) as {MACROS[name]}")
+            self._made.add(name)
         for name in sorted(wanted - {"clips", "clips_all"}):
             self._view(name, lambda name=name: self.scan(self._tables[name]))
         if "clips_all" in wanted:

@@ -67,6 +67,8 @@ class TableSpec:
     `pruned_by` names the columns whose smallest and largest value is kept for each file, so that
     queries skip whole files. Compaction never puts rows that differ in the columns `apart` into one
     file, so that a query for one cutting or the newest version reads whole files and no others.
+    The binary columns of a `direct` table are stored as they are, so that a reader who maps a file
+    into memory finds the bytes of any row without decoding.
     """
 
     name: str
@@ -75,6 +77,7 @@ class TableSpec:
     key: tuple[str, ...]
     pruned_by: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
+    direct: bool = False
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -339,6 +342,31 @@ _TABLES = (
         pruned_by=("selection_id", "clip_id"),
     ),
     TableSpec(
+        "token_shards",
+        "what was encoded together: code sizes, use of the codes, quality and versions",
+        (
+            Column("tokens", TEXT, "the table that holds the rows, such as tokens/NAME@SPEC"),
+            Column("shard", TEXT, "hash of the rows' keys; rows name it"),
+            Column("stream", TEXT, "name of the stream"),
+            Column("spec_hash", TEXT, "hash of the tokenizer's specification"),
+            Column("weights_hash", TEXT, "sha256 of the tokenizer's weights"),
+            Column("dtype", TEXT, "type that the values are stored in"),
+            Column("levels", TICKS, "codes of each level; empty for latents"),
+            Column("channels", INT, "width of a latent; 0 for ids"),
+            Column("windows", LONG, "windows that were encoded"),
+            Column("positions", LONG, "grid positions of all windows"),
+            Column("bytes", LONG, "size of the packed values", "bytes"),
+            Column("codes_used", TICKS, "distinct codes that occur, for each level"),
+            Column("quality", TEXT, "errors of the round trip on a sample, JSON"),
+            Column("tiling", TEXT, "how larger inputs were cut for the model, empty if not"),
+            Column("versions", TEXT, "package versions, JSON"),
+            CREATED,
+            RUN_ID,
+        ),
+        key=("tokens", "shard", "stream"),
+        pruned_by=("tokens",),
+    ),
+    TableSpec(
         "runs",
         "what was run, by which versions, with what result",
         (
@@ -408,18 +436,23 @@ FAMILIES: dict[str, TableSpec] = {
     ),
     "tokens": TableSpec(
         "tokens",
-        "token shards of one tokenizer: rows of ids with the window they encode",
+        "one tokenizer's tokens: one row per window, and two columns per stream of ids or latents",
         (
             CLIP_ID,
-            Column("window", INT, "number of the window in the clip, from 0"),
+            Column("window_index", INT, "number of the window in the clip, from 0"),
+            *_clip_time(),
+            Column("frames", LONG, "frames that were encoded", "frames"),
+            Column("fps", REAL, "frame rate at which they were taken", "1/s"),
             Column("transform_hash", TEXT, "hash of fps, size, crop and window settings"),
             Column("spec_hash", TEXT, "hash of the tokenizer's specification"),
             Column("weights_hash", TEXT, "sha256 of the tokenizer's weights"),
+            Column("shard", TEXT, "the row of token_shards that tells how it was made"),
             CREATED,
             RUN_ID,
         ),
-        key=("clip_id", "window", "transform_hash", "spec_hash", "weights_hash"),
+        key=("clip_id", "window_index", "transform_hash", "spec_hash", "weights_hash"),
         pruned_by=("clip_id", "transform_hash"),
+        direct=True,
     ),
 }
 

@@ -1,0 +1,179 @@
+"""From entries of the index to a batch of tensors: rows are gathered, typed, padded and joined."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+
+from catalogs.errors import NotFoundError, SchemaError
+from tokenize_jobs.feed_cache import ShardCache
+from tokenize_jobs.feed_index import FeedIndex, Place
+from tokenize_jobs.feed_layout import MappedShard
+from tokenize_jobs.feed_order import Numbers, hash_numbers
+from tokenize_jobs.packing import Packing
+
+__all__ = ["Batcher", "IdType", "ShardPool", "to_tensor"]
+
+IdType = Literal["int64", "stored"]
+
+_MOST_OPEN = 256
+"""Each mapped file holds a descriptor, of which a process has 1,024 by default."""
+
+
+@dataclass
+class ShardPool:
+    """The shards that this process has mapped, the least recently used let go first."""
+
+    places: Sequence[Place]
+    streams: Mapping[str, Packing]
+    home: Path | ShardCache
+    """The folder that the shards are in, or the cache that fetches them."""
+    _open: OrderedDict[int, MappedShard] = field(default_factory=OrderedDict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict()}
+
+    def __getitem__(self, file: int) -> MappedShard:
+        shard = self._open.get(file)
+        if shard is None:
+            shard = self._open[file] = self._map(self.places[file])
+            while len(self._open) > 1 and self._too_much():
+                self._open.popitem(last=False)
+        else:
+            self._open.move_to_end(file)
+        return shard
+
+    def _too_much(self) -> bool:
+        """A file that is mapped takes disk space even after the cache has dropped it."""
+        if isinstance(self.home, Path):
+            return len(self._open) > _MOST_OPEN
+        held = sum(shard.nbytes for shard in self._open.values())
+        return len(self._open) > _MOST_OPEN or held > self.home.limit_bytes // 2
+
+    def _map(self, place: Place) -> MappedShard:
+        if isinstance(self.home, ShardCache):
+            with self.home.open(place.path, place.bytes) as file:
+                return MappedShard(file, self.streams, place.path)
+        try:
+            with open(self.home / place.path, "rb") as file:
+                return MappedShard(file, self.streams, place.path)
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"{self.home / place.path} does not exist",
+                hint="the version that this feed reads was vacuumed: open the catalog anew",
+            ) from error
+
+    def gather(
+        self, stream: str, files: NDArray[np.int32], rows: Numbers, sizes: Numbers
+    ) -> NDArray[np.uint8]:
+        """Each row's bytes in a line of its own; shorter ones end in zeros."""
+        width = int(sizes.max())
+        uniform = bool((sizes == width).all())
+        lines = (np.empty if uniform else np.zeros)((len(rows), width), np.uint8)
+        flat = memoryview(lines).cast("B")
+        for file in np.unique(files):
+            here = np.flatnonzero(files == file)
+            into = [flat[n * width : (n + 1) * width] for n in here.tolist()]
+            self[int(file)].copy(stream, rows[here], into, sizes[here].tolist())
+        return lines
+
+
+def to_tensor(values: NDArray[Any], packing: Packing, ids: IdType) -> torch.Tensor:
+    """Stored values as a tensor: ids widened on request, latents in the type they were saved in."""
+    if packing.dtype == "bfloat16":
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    if packing.dtype != "float16" and ids == "int64":
+        values = values.astype(np.int64)
+    return torch.from_numpy(values)
+
+
+@dataclass
+class Batcher:
+    """Makes batches; it is what a worker needs, and is pickled to it."""
+
+    index: FeedIndex
+    pool: ShardPool
+    ids: IdType
+    bucket: bool
+    pad: int
+    lengths: bool
+    classes: str | None = None
+    class_names: Sequence[str] = ()
+
+    def batch(self, entries: Numbers, salts: Numbers) -> dict[str, Any]:
+        """The windows at `entries`; `salts` decide which of several captions each one gets."""
+        made: dict[str, Any] = {}
+        for name, packing in self.index.streams.items():
+            made |= self._stream(name, packing, entries)
+        taken = pa.array(entries)
+        for name, column in self.index.columns.items():
+            if name == self.classes:
+                made["classes"] = self._class_ids(column.take(taken))
+            else:
+                made[name] = _joined(column.take(taken))
+        if self.index.captions is not None:
+            made["captions"] = _one_each(self.index.captions.take(taken), salts)
+        return made
+
+    def _stream(self, name: str, packing: Packing, entries: Numbers) -> dict[str, Any]:
+        index = self.index
+        grids = [grid[name] for grid in index.grids]
+        buckets = index.bucket[entries]
+        sizes = np.asarray([packing.nbytes(grid) for grid in grids], np.int64)[buckets]
+        lines = self.pool.gather(name, index.file[entries], index.row[entries], sizes)
+        values = lines.view(packing.stored)
+        unit = packing.nbytes((1,))
+        made: dict[str, Any] = {}
+        if self.lengths:
+            made[f"{name}_lengths"] = torch.from_numpy(sizes // unit)
+        if self.bucket:
+            grid = grids[buckets[0]]
+            made[name] = to_tensor(
+                values.reshape(len(entries), *packing.shape(grid)), packing, self.ids
+            )
+            return made
+        longest = lines.shape[1] // unit
+        inside = np.arange(longest) < (sizes // unit)[:, None]
+        values = values.reshape(len(entries), *packing.shape((longest,)))
+        if self.pad:
+            values[~inside] = self.pad
+        made[name] = to_tensor(values, packing, self.ids)
+        made[f"{name}_mask"] = torch.from_numpy(inside)
+        made[f"{name}_grid"] = torch.tensor([grids[bucket] for bucket in buckets.tolist()])
+        return made
+
+    def _class_ids(self, values: pa.Array) -> torch.Tensor:
+        ids = pc.index_in(values, pa.array(self.class_names, pa.string()))
+        if ids.null_count:
+            strange = values.filter(pc.is_null(ids))[0].as_py()
+            raise SchemaError(
+                f"{self.classes} {strange!r} is none of the classes",
+                allowed=", ".join(self.class_names[:20]),
+                hint="give the names of all classes as class_names",
+            )
+        return torch.from_numpy(ids.to_numpy().astype(np.int64))
+
+
+def _joined(values: pa.Array) -> torch.Tensor | list[str]:
+    if pa.types.is_string(values.type):
+        texts: list[str] = values.to_pylist()
+        return texts
+    return torch.from_numpy(values.to_numpy(zero_copy_only=False).copy())
+
+
+def _one_each(captions: pa.ListArray, salts: Numbers) -> list[str]:
+    """One caption of each window, always the same one for the same salt; empty without any."""
+    drawn = hash_numbers(salts)
+    chosen = []
+    for texts, number in zip(captions.to_pylist(), drawn.tolist(), strict=True):
+        chosen.append(texts[number % len(texts)] if texts else "")
+    return chosen
