@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,10 @@ IN_FLIGHT = 2
 
 START_PATIENCE_S = 30.0
 """How long a run waits for all its workers; on a busy cluster it begins with those it has."""
+
+IDLE_PARTS = ("start_monitor", "start_log_monitor", "start_api_server")
+"""What Ray starts on every local cluster: the autoscaler, the forwarder of logs, the server of the
+dashboard. Here they have nothing to do, and a third of the time to start is spent on them."""
 
 MOST_DEATHS = 12
 """Deaths per worker, without any success in between, after which a run gives up."""
@@ -42,7 +48,10 @@ class _Held:
 
 
 class Crew:
-    """Workers on a local or a joined cluster. One that dies is replaced."""
+    """Workers on a local or a joined cluster, as many as there is work for.
+
+    One that dies is replaced.
+    """
 
     def __init__(
         self, settings: MillSettings, catalog: str, workers: int | None, address: str | None
@@ -51,22 +60,23 @@ class Crew:
             raise UsageError(f"{workers} workers", allowed="1 or more")
         self._settings = settings
         self._catalog = catalog
-        self._wanted = workers
+        self._most = workers
         self._address = address
-        self._started_ray = False
+        self._session: str | None = None
         self._workers: list[Any] = []
         self._held: dict[Any, _Held] = {}
         self._deaths = 0
         self.hosts: list[str] = []
 
-    def start(self) -> None:
-        """Start or join the cluster and its workers."""
+    def start(self, pieces: int) -> None:
+        """Start or join the cluster, and start workers for so many pieces of work."""
         import ray
 
         if not ray.is_initialized():
             self._init(ray)
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        self._workers = [self._worker() for _ in range(self._wanted or max(1, cpus))]
+        if self._most is None:
+            self._most = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self._workers = [self._worker() for _ in range(min(self._most, max(1, pieces)))]
         # Whoever dies now is replaced when its first work comes to nothing.
         answers = [worker.ready.remote() for worker in self._workers]
         ray.wait(answers, num_returns=len(answers), timeout=START_PATIENCE_S)
@@ -78,16 +88,17 @@ class Crew:
             os.environ.setdefault(name, value)
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self._address is None:
-            cpus = max(self._wanted or 0, os.cpu_count() or 1)
+            cpus = max(self._most or 0, os.cpu_count() or 1)
             options |= {"num_cpus": cpus, "include_dashboard": False}
         try:
-            ray.init(address=self._address or "local", **options)
+            with _lean_nodes():
+                context = ray.init(address=self._address or "local", **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClipmillError(
                 f"cannot {'join' if self._address else 'start'} a Ray cluster: {error}",
                 hint="check --address" if self._address else "look at the Ray logs in /tmp/ray",
             ) from error
-        self._started_ray = True
+        self._session = context.address_info["session_dir"]
 
     def _worker(self) -> Any:
         import ray
@@ -97,15 +108,18 @@ class Crew:
         actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
         return actor.remote(self._settings, self._catalog)
 
-    def stop(self) -> None:
-        """Dismiss the workers; a cluster that was joined stays."""
+    def stop(self, *, keep_logs: bool = False) -> None:
+        """Dismiss the workers and leave the cluster; a local one ends and takes its logs along."""
         import ray
 
         for worker in self._workers:
             ray.kill(worker)
         self._workers = []
-        if self._started_ray:
-            ray.shutdown()
+        if self._session is None:
+            return
+        ray.shutdown()
+        if self._address is None and not keep_logs:
+            shutil.rmtree(self._session, ignore_errors=True)
 
     @property
     def busy(self) -> bool:
@@ -113,13 +127,16 @@ class Crew:
 
     @property
     def has_room(self) -> bool:
-        return len(self._held) < IN_FLIGHT * len(self._workers)
+        return len(self._held) < IN_FLIGHT * (self._most or 0)
 
     def submit(self, job: Any) -> None:
-        """Give work to the worker that holds least."""
+        """Give work to the worker that holds least, a new one where all have some."""
         load = [0] * len(self._workers)
         for held in self._held.values():
             load[held.worker] += 1
+        if min(load) and len(load) < (self._most or 0):
+            self._workers.append(self._worker())
+            load.append(0)
         chosen = load.index(min(load))
         actor = self._workers[chosen]
         reference = actor.work.remote(job)
@@ -174,3 +191,18 @@ class Crew:
         for held in self._held.values():
             if held.worker == worker:
                 held.since = time.monotonic()
+
+
+@contextmanager
+def _lean_nodes() -> Iterator[None]:
+    """Nodes started meanwhile come without `IDLE_PARTS`, for which Ray has no setting."""
+    from ray._private.node import Node
+
+    parts = {name: vars(Node)[name] for name in IDLE_PARTS if name in vars(Node)}
+    for name in parts:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, part in parts.items():
+            setattr(Node, name, part)

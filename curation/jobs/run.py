@@ -29,7 +29,7 @@ from catalogs.recipe import Recipe
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.commit import MEASURED, Committer
 from curation.jobs.job import FinishJob, Identified, IdentifyJob, MeasureJob
-from curation.jobs.outcome import Outcome, Problem
+from curation.jobs.outcome import Outcome, Problem, pandas_sought
 from curation.jobs.plan import GIVEN_UP, Plan, finish_jobs, plan_sources
 from curation.jobs.progress import Progress, Tally, Watchdog, duration_text
 from curation.jobs.scan import Input, find_inputs
@@ -124,7 +124,8 @@ def curate(
     cat = catalog if isinstance(catalog, Catalog) else Catalog.create(catalog, exist_ok=True)
     chosen = settings or MillSettings.of(recipe)
     arguments = {"paths": [str(path) for path in paths], "workers": workers, "retry": retry}
-    with _Run("curate", cat, chosen, recipe, arguments, workers, address, progress) as run:
+    crew = Crew(chosen, cat.storage.root, workers, address)
+    with _Run("curate", cat, chosen, recipe, arguments, crew, len(inputs), progress) as run:
         run.identify(inputs)
         run.execute(run.plan(retry=retry))
     return run.report
@@ -146,8 +147,10 @@ def recut(
     """
     cat = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog)
     chosen = settings or MillSettings.of(recipe)
-    with _Run("recut", cat, chosen, recipe, {}, workers, address, progress) as run:
-        run.execute(Plan(finish=finish_jobs(cat, chosen)))
+    jobs = finish_jobs(cat.refresh(), chosen)
+    crew = Crew(chosen, cat.storage.root, workers, address)
+    with _Run("recut", cat, chosen, recipe, {}, crew, len(jobs), progress) as run:
+        run.execute(Plan(finish=jobs))
     return run.report
 
 
@@ -170,8 +173,8 @@ class _Run:
         settings: MillSettings,
         recipe: Recipe | None,
         arguments: dict[str, Any],
-        workers: int | None,
-        address: str | None,
+        crew: Crew,
+        pieces: int,
         stream: TextIO | None,
     ):
         self.catalog = catalog.refresh()
@@ -186,12 +189,14 @@ class _Run:
         self._progress = Progress(self._tally, verb, stream)
         self._committer = Committer(catalog, self.report.run_id)
         self._watchdog = Watchdog(settings.limits.wall_s * WATCHDOG_SHARE, self._progress.note)
-        self._crew = Crew(settings, catalog.storage.root, workers, address)
+        self._crew = crew
+        self._pieces = pieces
         self._found: list[Identified] = []
         self._chunks_left: dict[str, int] = {}
 
     def __enter__(self) -> _Run:
-        self._crew.start()
+        with pandas_sought():
+            self._crew.start(self._pieces)
         self._tally.started = time.monotonic()
         return self
 
@@ -203,7 +208,7 @@ class _Run:
         with _uninterrupted():
             self._committer.flush()
             self._close()
-            self._crew.stop()
+            self._crew.stop(keep_logs=kind is not None)
         return kind is not None and issubclass(kind, KeyboardInterrupt)
 
     # -- stages ----------------------------------------------------------------------------

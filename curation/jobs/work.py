@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
+
 from catalogs.catalog import Catalog
 from catalogs.errors import ClipmillError
 from catalogs.ids import file_sha256, source_id
@@ -25,7 +27,7 @@ from curation.jobs.finish import Measured, finish_source
 from curation.jobs.job import Chunk, FinishJob, Identified, IdentifyJob, MeasureJob
 from curation.jobs.measure import MeasuredVideo, measure_video, warm_up
 from curation.jobs.measure_take import measure_take
-from curation.jobs.outcome import Outcome, Problem
+from curation.jobs.outcome import Outcome, Problem, pandas_sought
 from curation.jobs.rows import (
     MOTION_COLUMNS,
     SOUND_COLUMNS,
@@ -64,18 +66,15 @@ class Worker:
     """Identifies, measures and finishes sources. `catalog` is where stored signals are read."""
 
     def __init__(self, settings: MillSettings, catalog: str):
+        cv2.setNumThreads(1)  # there is a worker for each CPU
         self._settings = settings
         self._catalog = catalog
 
     def ready(self) -> None:
         """Load what the first piece of work would otherwise wait for, here and in the child."""
-        import cv2
-        import pyarrow as pa
-
-        cv2.setNumThreads(1)  # there is a worker for each CPU
-        pa.array([])  # looks for pandas, which takes a quarter of a second to load
-        self._guard.call(warm_up)
-        len(self._operators)
+        with pandas_sought():
+            self._guard.call(warm_up)
+            len(self._operators)
 
     @cached_property
     def _operators(self) -> Mapping[str, Operator]:
