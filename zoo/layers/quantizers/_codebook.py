@@ -147,10 +147,10 @@ class Codebook(HeldUpdates):
             self.sums[dead] = fresh * even
 
 
-def codebook_losses(latents: Tensor, codes: Tensor) -> dict[str, Tensor]:
-    """Commitment of latents to codes and, where codes have gradients, of codes to latents."""
+def codebook_losses(latents: Tensor, codes: Tensor, *, learned: bool) -> dict[str, Tensor]:
+    """Commitment of latents to codes and, where gradients move codes, of codes to latents."""
     losses = {"commitment": _mean_square(latents - codes.detach())}
-    if codes.requires_grad:
+    if learned:
         losses["codebook"] = _mean_square(codes - latents.detach())
     return losses
 

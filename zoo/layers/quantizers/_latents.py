@@ -120,15 +120,18 @@ class LatentQuantizer(Quantizer):
         raise NotImplementedError
 
     def _values(self, latents: Tensor) -> Tensor:
-        """Values of latents, on the very path that stored latents take."""
+        """Values of latents: in eval on the very path that stored latents take."""
+        if not self.training:
+            return self._decode(self._standardised(latents))
         if self.normalise:
             self.standard.learn(latents)
-            latents = self.standard(latents)
-        return self._decode(latents)
+        return self.out(latents)
+
+    def _standardised(self, latents: Tensor) -> Tensor:
+        return self.standard(latents) if self.normalise else latents
 
     def _encode(self, z: Tensor) -> Tensor:
-        latents = self._mode(z)
-        return self.standard(latents) if self.normalise else latents
+        return self._standardised(self._mode(z))
 
     def _decode(self, columns: Tensor) -> Tensor:
         return self.out(self.standard.back(columns) if self.normalise else columns)

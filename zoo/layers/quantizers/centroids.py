@@ -60,7 +60,7 @@ class CentroidsQuantizer(Quantizer):
     def _quantize(self, z: Tensor) -> RawQuantized:
         ids = self._encode(z)
         codes = self._decode(ids)
-        return straight_through(z, codes), ids, codebook_losses(z, codes)
+        return straight_through(z, codes), ids, codebook_losses(z, codes, learned=False)
 
     def _encode(self, z: Tensor) -> Tensor:
         self._check_fitted()

@@ -61,8 +61,9 @@ class DualQuantizer(Quantizer):
     def _quantize(self, z: Tensor) -> RawQuantized:
         latents = self._joined(z)
         ids, codes = self.codebook(latents)
+        losses = codebook_losses(latents, codes, learned=self.codebook.config.learned)
         values = self._values(straight_through(latents, codes))
-        return values, ids.unsqueeze(-1), codebook_losses(latents, codes)
+        return values, ids.unsqueeze(-1), losses
 
     def _encode(self, z: Tensor) -> Tensor:
         return self.codebook.nearest(self._joined(z)).unsqueeze(-1)

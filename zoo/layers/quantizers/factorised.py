@@ -44,6 +44,7 @@ class FactorisedQuantizer(Quantizer):
         super().__init__(config)
         factors = range(config.factors)
         self.levels = (config.size,) * config.factors
+        self.learned = config.learned
         self.heads = nn.ModuleList(Projection(config.dim, config.width) for _ in factors)
         self.codebooks = nn.ModuleList(Codebook(config, surface=on_sphere) for _ in factors)
         self.out = Projection(config.width * config.factors, config.dim)
@@ -54,8 +55,8 @@ class FactorisedQuantizer(Quantizer):
         ids, codes = zip(*found, strict=True)
         pairs = list(zip(latents, codes, strict=True))
         quantized = [straight_through(*pair) for pair in pairs]
-        losses = mean_losses([codebook_losses(*pair) for pair in pairs])
-        losses["disentangle"] = _overlap(list(codes) if codes[0].requires_grad else quantized)
+        losses = mean_losses([codebook_losses(*pair, learned=self.learned) for pair in pairs])
+        losses["disentangle"] = _overlap(list(codes) if self.learned else quantized)
         return self.out(torch.cat(quantized, -1)), torch.stack(ids, -1), losses
 
     def _encode(self, z: Tensor) -> Tensor:

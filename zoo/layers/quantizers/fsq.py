@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 
 from torch import Tensor
-from vector_quantize_pytorch import FSQ
 
 from zoo.errors import UsageError
 from zoo.layers.quantizers.base import (
@@ -59,6 +58,9 @@ class FsqQuantizer(Quantizer):
     """See the module."""
 
     def __init__(self, config: Fsq) -> None:
+        # Here, because it imports torch's compiler, which takes longer than all other kinds.
+        from vector_quantize_pytorch import FSQ
+
         super().__init__(config)
         width = len(config.levels)
         self.levels = (math.prod(config.levels),)

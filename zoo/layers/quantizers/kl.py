@@ -38,8 +38,7 @@ class KLQuantizer(LatentQuantizer):
             mean, log_variance = self._gaussian(z.float())
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(mean.shape, generator=generator).to(mean.device)
-            latents = mean + noise * (0.5 * log_variance).exp()
-            return self.standard(latents) if self.normalise else latents
+            return self._standardised(mean + noise * (0.5 * log_variance).exp())
 
     def _gaussian(self, z: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.into(z).chunk(2, dim=-1)

@@ -76,6 +76,7 @@ class MultiScaleQuantizer(Quantizer):
         self.upward = _UPWARD[self.axes] if config.upward == "linear" else "nearest"
         self.into = projection(config.dim, config.width)
         self.codebook = Codebook(config)
+        self.learned = config.learned or config.smoothing > 0
         smooth = _Smoothing(config.width, self.axes, config.smoothing)
         self.smooth = smooth if config.smoothing else nn.Identity()
         self.out = projection(config.width, config.dim)
@@ -109,7 +110,7 @@ class MultiScaleQuantizer(Quantizer):
             step = self._up(self.codebook.lookup(ids[-1]), grid)
             total = total + step
             residual = residual - step.detach()
-            losses.append(codebook_losses(latents, total))
+            losses.append(codebook_losses(latents, total, learned=self.learned))
         self.codebook.learn(torch.cat(rows, 1), torch.cat(ids, 1))
         values = self.out(self._unfolded(straight_through(latents, total), z))
         return values, self._flat(ids, z), mean_losses(losses)
@@ -179,7 +180,7 @@ class MultiScaleQuantizer(Quantizer):
 
     def _lengths(self, count: int) -> list[int]:
         """How many of `count` flat ids every scale that has any gets."""
-        lengths = []
+        lengths: list[int] = []
         for positions in self.positions:
             lengths.append(min(positions, count - sum(lengths)))
         return [length for length in lengths if length > 0]

@@ -49,7 +49,8 @@ def unpack_ids(packed: bytes, levels: Sequence[int], count: int) -> Tensor:
             allowed=f"{expected} bytes",
         )
     flat = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=count * sum(widths))
-    parts = np.split(flat.reshape(count, -1).astype(np.int64), np.cumsum(widths)[:-1], axis=1)
+    bits = flat.reshape(count, sum(widths)).astype(np.int64)
+    parts = np.split(bits, np.cumsum(widths)[:-1], axis=1)
     columns = [
         part @ (1 << np.arange(width - 1, -1, -1, dtype=np.int64))
         for part, width in zip(parts, widths, strict=True)

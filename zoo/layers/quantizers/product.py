@@ -49,21 +49,18 @@ class ProductQuantizer(Quantizer):
 
     def _quantize(self, z: Tensor) -> RawQuantized:
         done = [
-            part._quantize(piece) for part, piece in zip(self._parts(), self._split(z), strict=True)
+            part._quantize(piece) for part, piece in zip(self.parts, self._split(z), strict=True)
         ]
         values, ids, losses = zip(*done, strict=True)
         return torch.cat(values, -1), torch.cat(ids, -1), mean_losses(losses)
 
     def _encode(self, z: Tensor) -> Tensor:
-        pieces = zip(self._parts(), self._split(z), strict=True)
+        pieces = zip(self.parts, self._split(z), strict=True)
         return torch.cat([part._encode(piece) for part, piece in pieces], -1)
 
     def _decode(self, columns: Tensor) -> Tensor:
-        pieces = zip(self._parts(), columns.split(self.widths, -1), strict=True)
+        pieces = zip(self.parts, columns.split(self.widths, -1), strict=True)
         return torch.cat([part._decode(piece) for part, piece in pieces], -1)
 
     def _split(self, z: Tensor) -> tuple[Tensor, ...]:
         return z.chunk(len(self.parts), -1)
-
-    def _parts(self) -> list[Quantizer]:
-        return [part for part in self.parts if isinstance(part, Quantizer)]

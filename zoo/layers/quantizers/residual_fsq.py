@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional
-from vector_quantize_pytorch import ResidualFSQ
 
 from zoo.layers.quantizers.base import (
     Quantizer,
@@ -42,6 +41,9 @@ class ResidualFsqQuantizer(Quantizer):
     nested = True
 
     def __init__(self, config: ResidualFsq) -> None:
+        # Here, because it imports torch's compiler, which takes longer than all other kinds.
+        from vector_quantize_pytorch import ResidualFSQ
+
         super().__init__(config)
         width = len(config.levels)
         self.levels = (math.prod(config.levels),) * config.depth

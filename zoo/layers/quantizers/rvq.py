@@ -64,7 +64,9 @@ class RvqQuantizer(Quantizer):
             ids.append(codebook.nearest(residual))
             codes = codebook.lookup(ids[-1])
             lessons.append((residual[keep], ids[-1][keep]))
-            losses.append(codebook_losses(residual[keep], codes[keep]))
+            losses.append(
+                codebook_losses(residual[keep], codes[keep], learned=codebook.config.learned)
+            )
             total = total + codes.detach() * keep.view(-1, *[1] * (z.ndim - 1))
             residual = residual - codes.detach()
         self._learn(lessons)
@@ -89,9 +91,7 @@ class RvqQuantizer(Quantizer):
             self._codebook(level).learn(row, chosen)
 
     def _codebook(self, level: int) -> Codebook:
-        codebook = self.codebooks[min(level, len(self.codebooks) - 1)]
-        assert isinstance(codebook, Codebook)
-        return codebook
+        return self.codebooks[min(level, len(self.codebooks) - 1)]
 
     def _encode(self, z: Tensor) -> Tensor:
         residual = self.into(z)

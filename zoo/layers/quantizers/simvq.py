@@ -52,7 +52,8 @@ class SimVqQuantizer(Quantizer):
         table = self._table()
         ids = nearest(z, table.detach())
         codes = functional.embedding(ids, table)
-        return straight_through(z, codes), ids.unsqueeze(-1), codebook_losses(z, codes)
+        losses = codebook_losses(z, codes, learned=True)
+        return straight_through(z, codes), ids.unsqueeze(-1), losses
 
     def _encode(self, z: Tensor) -> Tensor:
         return nearest(z, self._table()).unsqueeze(-1)

@@ -77,8 +77,8 @@ class VocabularyQuantizer(Quantizer):
     def _quantize(self, z: Tensor) -> RawQuantized:
         latents = self._latents(z)
         ids, totals = self._stack(latents)
-        losses = mean_losses([codebook_losses(latents, total) for total in totals])
-        return self.out(straight_through(latents, totals[-1])), ids, losses
+        losses = [codebook_losses(latents, total, learned=False) for total in totals]
+        return self.out(straight_through(latents, totals[-1])), ids, mean_losses(losses)
 
     def _encode(self, z: Tensor) -> Tensor:
         return self._stack(self._latents(z))[0]

@@ -34,8 +34,9 @@ class TableQuantizer(Quantizer):
     def _quantize(self, z: Tensor) -> RawQuantized:
         latents = self.surface(self.into(z))
         ids, codes = self.codebook(latents, self._choose)
+        losses = codebook_losses(latents, codes, learned=self.codebook.config.learned)
         values = self.out(straight_through(latents, codes))
-        return values, ids.unsqueeze(-1), codebook_losses(latents, codes)
+        return values, ids.unsqueeze(-1), losses
 
     def _choose(self, latents: Tensor) -> Tensor:
         return self.codebook.nearest(latents)
