@@ -58,6 +58,8 @@ class Tokenizer(nn.Module, ABC):
     """Raised when a change of the code changes ids."""
     encode_side: ClassVar[tuple[str, ...]] = ("encoder", "quantizer")
     """Submodules and buffers that decide ids: they are hashed into the spec."""
+    decode_side: ClassVar[tuple[str, ...]] = ("quantizer.out.",)
+    """Beginnings of names of tensors on the encode side that only decoding uses."""
     decode_only: ClassVar[tuple[str, ...]] = ()
     """Fields of the configuration that do not touch ids, besides those named decoder_*."""
     loss_weights: ClassVar[dict[str, float]] = {}
@@ -244,7 +246,7 @@ class Tokenizer(nn.Module, ABC):
 
     def _encoding_tensors(self) -> Iterator[tuple[str, Tensor]]:
         for name, tensor in self.state_dict(keep_vars=True).items():
-            if name.split(".", 1)[0] in self.encode_side:
+            if name.split(".", 1)[0] in self.encode_side and not name.startswith(self.decode_side):
                 yield name, tensor
 
     def _encoding_config(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zoo.layers.conv import Conv3d
 from zoo.tokenizer import State
 
 __all__ = ["CausalConv3d", "FrameNorm", "ResBlock", "SpaceDown", "SpaceUp", "TimeDown", "TimeUp"]
@@ -31,7 +32,7 @@ class CausalConv3d(nn.Module):
         self.kept = kernel[0] - stride[0]
         self.front = kernel[0] - 1
         space = (0, kernel[1] // 2, kernel[2] // 2)
-        self.conv = nn.Conv3d(channels, out, kernel, stride, padding=space)
+        self.conv = Conv3d(channels, out, kernel, stride, padding=space)
 
     def forward(self, x: Tensor, state: State | None = None) -> Tensor:
         if not self.front:
@@ -65,7 +66,7 @@ class ResBlock(nn.Module):
         super().__init__()
         self.norm1, self.conv1 = FrameNorm(channels), CausalConv3d(channels, out)
         self.norm2, self.conv2 = FrameNorm(out), CausalConv3d(out, out)
-        self.shortcut = nn.Conv3d(channels, out, 1) if channels != out else nn.Identity()
+        self.shortcut = Conv3d(channels, out, 1) if channels != out else nn.Identity()
 
     def forward(self, x: Tensor, state: State | None = None) -> Tensor:
         y = self.conv1(functional.silu(self.norm1(x)), state)
@@ -78,7 +79,7 @@ class SpaceDown(nn.Module):
 
     def __init__(self, channels: int, out: int):
         super().__init__()
-        self.conv = nn.Conv3d(channels, out, (1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
+        self.conv = Conv3d(channels, out, (1, 3, 3), (1, 2, 2), padding=(0, 1, 1))
 
     def forward(self, x: Tensor, state: State | None = None) -> Tensor:
         return self.conv(x)
@@ -89,7 +90,7 @@ class SpaceUp(nn.Module):
 
     def __init__(self, channels: int, out: int):
         super().__init__()
-        self.conv = nn.Conv3d(channels, out, (1, 3, 3), padding=(0, 1, 1))
+        self.conv = Conv3d(channels, out, (1, 3, 3), padding=(0, 1, 1))
 
     def forward(self, x: Tensor, state: State | None = None) -> Tensor:
         return self.conv(functional.interpolate(x, scale_factor=(1.0, 2.0, 2.0), mode="nearest"))

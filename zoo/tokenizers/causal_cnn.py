@@ -24,7 +24,8 @@ from zoo.layers.causal import (
     TimeDown,
     TimeUp,
 )
-from zoo.layers.quantizers import QuantizerConfig, build
+from zoo.layers.quantizers import KL, Fsq, Lfq, QuantizerConfig, build
+from zoo.registry import Preset
 from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
 from zoo.tokenizer import State
 
@@ -139,7 +140,7 @@ class CausalCnn(Autoencoder):
 
 def _fold(x: Tensor, patch: int) -> Tensor:
     """Patches of pixels into channels, frame by frame."""
-    batch, channels, frames, height, width = x.shape
+    batch, channels, frames, height, _ = x.shape
     x = functional.pixel_unshuffle(x.transpose(1, 2), patch)
     return x.reshape(batch, frames, channels * patch**2, height // patch, -1).transpose(1, 2)
 
@@ -148,6 +149,23 @@ def _unfold(x: Tensor, patch: int) -> Tensor:
     return functional.pixel_shuffle(x.transpose(1, 2), patch).transpose(1, 2)
 
 
-_TINY = {"width": 16, "widen": (1, 2, 2), "blocks": 1, "decoder_width": 16, "decoder_blocks": 1}
-_TIMES = {"halve_time": (True, True)}
+def _tiny(quantizer: QuantizerConfig) -> Config:
+    return Config(
+        quantizer,
+        width=16,
+        widen=(1, 2, 2),
+        halve_time=(True, True),
+        blocks=1,
+        decoder_width=16,
+        decoder_blocks=1,
+    )
+
+
 _VIDTOK = "VidTok: A Versatile and Open-Source Video Tokenizer, arXiv:2412.13061"
+_MAGVIT2 = "Language Model Beats Diffusion: Tokenizer is Key to Visual Generation, arXiv:2310.05737"
+
+PRESETS = (
+    Preset("video/causal_cnn_fsq_tiny", CausalCnn, _tiny(Fsq(dim=32, levels=(8, 5, 5))), _VIDTOK),
+    Preset("video/causal_cnn_lfq_tiny", CausalCnn, _tiny(Lfq(dim=32, bits=10)), _MAGVIT2),
+    Preset("video/causal_cnn_kl_tiny", CausalCnn, _tiny(KL(dim=32, channels=4)), _VIDTOK),
+)
