@@ -1,4 +1,4 @@
-"""The card of a model folder: what it is, how to use it, what was measured, what it may be used for."""
+"""The card of a model folder: what it is, how to use it, what was measured."""
 
 from __future__ import annotations
 
