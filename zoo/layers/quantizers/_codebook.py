@@ -7,7 +7,8 @@ every rank alike, so a resumed run and a run over several ranks go the same way.
 
 Own code instead of the codebook of `vector-quantize-pytorch` 1.32, because that one runs k-means
 on the first batch in eval mode too, keeps autocast on for CPU, makes a one-hot matrix of rows by
-codes in training, and its dead-code threshold is a count that depends on the batch size.
+codes in training (8,192 codes take eight times as long), and its dead-code threshold is a count
+that depends on the batch size.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Finite scalar quantization: every channel rounded to one of a few levels.
 
-MagViT-like vocabularies without a codebook: VidTok [8, 8, 8, 8, 8] = 32768, Cosmos and
+Large vocabularies without a codebook: VidTok [8, 8, 8, 8, 8] = 32768, Cosmos and
 MotionMillion [8, 8, 8, 5, 5, 5] = 64000. Bounds, rounding and the order of ids are those of
 `vector-quantize-pytorch`, so that checkpoints trained with it give the same ids. The projections
 are ours, because its own follow autocast on CPU, and so is the exact straight-through step.
