@@ -51,8 +51,19 @@ def test_levels_are_counted_apart() -> None:
     assert found["codebook_perplexity"].value == pytest.approx(math.sqrt(4 * 2))
     assert found["codebook_usage"].value == pytest.approx((100 + 25) / 2)
     assert found["dead_codes"].parts["level_1"] == 6
-    assert found["dead_codes"].count == 32
+    assert found["dead_codes"].count == 64
+    assert found["dead_codes"].parts["tokens_per_code"] == 32 / 8
     assert use.counts(1).tolist() == [16, 16, 0, 0, 0, 0, 0, 0]
+
+
+def test_scales_lie_one_after_the_other() -> None:
+    use = CodebookUse((4, 4), positions=(1, 4))
+    use.update(torch.tensor([[3, 0, 1, 2, 3], [3, 0, 1, 2, 3]]))
+    assert use.counts(0).tolist() == [0, 0, 0, 2]
+    assert use.counts(1).tolist() == [2, 2, 2, 2]
+    assert measure(use)["bits_per_token"].parts["level_1"] == pytest.approx(2)
+    with pytest.raises(UsageError, match="one for each level"):
+        CodebookUse((4, 4), positions=(1,))
 
 
 def test_a_quarter_of_a_million_codes() -> None:

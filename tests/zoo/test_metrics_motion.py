@@ -110,6 +110,8 @@ def test_takes_in_millimetres_are_refused() -> None:
         MPJPE().update(takes(), takes(frames=3))
     with pytest.raises(InputError, match="joints, 3"):
         MPJPE().update(takes()[0], takes()[0])
+    with pytest.raises(InputError, match="NaN"):
+        MPJPE("procrustes").update(takes(), takes() * torch.nan)
     with pytest.raises(UsageError, match="'root'"):
         MPJPE("hips")  # type: ignore[arg-type]
 

@@ -47,7 +47,7 @@ def test_a_report_survives_json() -> None:
 
 def test_people_read_value_direction_and_protocol() -> None:
     table = report().to_markdown()
-    assert "| dead_codes | 1 codes | lower | 3 positions |" in table
+    assert "| dead_codes | 1 codes | lower | 3 tokens |" in table
     assert "± " in table
     assert table.count("\n") == 2 + 5
 

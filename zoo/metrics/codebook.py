@@ -45,15 +45,25 @@ def split_codes(ids: Tensor, factors: Sequence[int]) -> Tensor:
 
 
 class CodebookUse(Metric):
-    """Counts of every code at every level."""
+    """Counts of every code at every level.
 
-    def __init__(self, levels: Sequence[int]) -> None:
+    `positions` says how many ids of each level follow each other along the last axis: one of each
+    for residual codes, the size of each scale's grid for codes of several scales.
+    """
+
+    def __init__(self, levels: Sequence[int], positions: Sequence[int] = ()) -> None:
         self.levels = tuple(levels)
+        self.positions = tuple(positions) or (1,) * len(self.levels)
         if not self.levels or min(self.levels) < 2 or sum(self.levels) > MOST_CODES:
             raise UsageError(
                 f"codebooks of {self.levels} codes cannot be counted",
                 allowed=f"one size of 2 or more for each level, {MOST_CODES} in all",
                 hint="count a product code by factor: split_codes(ids, factors)",
+            )
+        if len(self.positions) != len(self.levels):
+            raise UsageError(
+                f"{len(self.positions)} runs of positions for {len(self.levels)} levels",
+                allowed="one for each level",
             )
         self._starts = np.cumsum((0, *self.levels))
         self._counts = np.zeros(sum(self.levels), dtype=np.int64)
@@ -72,23 +82,24 @@ class CodebookUse(Metric):
         )
 
     def update(self, ids: Tensor) -> None:
-        """Ids of any shape for one level; several levels run along the last axis."""
+        """Ids of any shape for one level; several levels lie along the last axis."""
         if ids.is_floating_point():
             raise InputError(f"codes of type {ids.dtype}", allowed="an integer type")
-        if len(self.levels) > 1 and ids.shape[-1] != len(self.levels):
+        width = sum(self.positions)
+        if width > 1 and ids.shape[-1] != width:
             raise InputError(
                 f"ids of shape {tuple(ids.shape)} for {len(self.levels)} levels",
-                allowed="levels along the last axis",
+                allowed=f"{width} ids along the last axis",
             )
-        sizes = torch.tensor(self.levels, device=ids.device)
-        columns = ids.long().reshape(-1, len(self.levels))
+        sizes = torch.from_numpy(np.repeat(self.levels, self.positions)).to(ids.device)
+        columns = ids.long().reshape(-1, width)
         if ((columns < 0) | (columns >= sizes)).any():
             raise InputError(
                 f"ids from {int(columns.min())} to {int(columns.max())}",
                 allowed=f"0 to {' and '.join(str(size - 1) for size in sorted(set(self.levels)))}",
                 hint="leave out padding and special tokens",
             )
-        starts = torch.from_numpy(self._starts[:-1]).to(ids.device)
+        starts = torch.from_numpy(np.repeat(self._starts[:-1], self.positions)).to(ids.device)
         counts = torch.bincount((columns + starts).flatten(), minlength=len(self._counts))
         self._counts += counts.cpu().numpy()
 
@@ -98,8 +109,8 @@ class CodebookUse(Metric):
 
     def measurements(self) -> tuple[Measurement, ...]:
         by_level = [self.counts(level) for level in range(len(self.levels))]
-        positions = int(by_level[0].sum())
-        if not positions:
+        tokens = int(self._counts.sum())
+        if not tokens:
             raise nothing_measured(self)
         used = [int(np.count_nonzero(counts)) for counts in by_level]
         nats = [_entropy(counts) for counts in by_level]
@@ -113,13 +124,13 @@ class CodebookUse(Metric):
             (sum(dead), dead),
         ]
         return tuple(
-            Measurement(info, float(value), positions, "positions", parts=self._parts(parts))
+            Measurement(info, float(value), tokens, "tokens", parts=self._parts(parts))
             for info, (value, parts) in zip(self.infos, values, strict=True)
         )
 
     def _parts(self, by_level: Sequence[float]) -> dict[str, float]:
-        positions = int(self.counts(0).sum())
-        parts = {"tokens_per_code": positions / max(self.levels)}
+        seen = np.add.reduceat(self._counts, self._starts[:-1])
+        parts = {"tokens_per_code": float((seen / self.levels).min())}
         if len(self.levels) > 1:
             parts |= {f"level_{level}": float(value) for level, value in enumerate(by_level)}
         return parts

@@ -78,6 +78,10 @@ class _JointMetric(MeanMetric):
         reference, reconstruction = (
             joints.double().masked_fill(padding, 0) for joints in (reference, reconstruction)
         )
+        if not torch.isfinite(reconstruction).all():
+            raise InputError(
+                "the reconstruction holds NaN or infinite values", hint="mend the model"
+            )
         errors = self.measure(reference, reconstruction)
         counts = valid[:, valid.shape[1] - errors.shape[1] :]
         self._mean.add(*_over_frames(errors, counts))

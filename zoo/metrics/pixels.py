@@ -8,6 +8,7 @@ its 7x7 default.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -190,10 +191,17 @@ def _ssim_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(maps: Tensor) -> Tensor:
-    """The gaussian mean around every inner pixel of (..., H, W)."""
-    offsets = torch.arange(WINDOW, device=maps.device, dtype=maps.dtype) - WINDOW // 2
-    kernel = torch.softmax(-(offsets**2) / (2 * SIGMA**2), 0)
-    flat = maps.flatten(0, -3).unsqueeze(1)
-    rows = F.conv2d(flat, kernel.view(1, 1, 1, -1))
-    both = F.conv2d(rows, kernel.view(1, 1, -1, 1))
-    return both.view(*maps.shape[:-2], *both.shape[-2:])
+    """The gaussian mean around every inner pixel of (..., H, W).
+
+    Weighted sums of shifted maps: several times faster than a convolution of one channel on a CPU,
+    and in full float32 on every device.
+    """
+    offsets = range(-(WINDOW // 2), WINDOW // 2 + 1)
+    weights = [math.exp(-(offset**2) / (2 * SIGMA**2)) for offset in offsets]
+    for axis in (-1, -2):
+        inner = maps.shape[axis] - WINDOW + 1
+        total = torch.zeros_like(maps.narrow(axis, 0, inner))
+        for start, weight in enumerate(weights):
+            total.add_(maps.narrow(axis, start, inner), alpha=weight / sum(weights))
+        maps = total
+    return maps
