@@ -1,0 +1,67 @@
+"""The training loop on several processes or GPUs, by Ray Train.
+
+Every worker builds the model and the feed, then runs the loop of `fit`; torch.distributed joins
+them. A worker that dies takes the others down; Ray starts them again, up to `max_failures` times,
+and the loop continues from its checkpoint. `out_dir` must be visible to all workers.
+
+    fit_on_ray(make, settings, "runs/first", workers=8, gpu=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zoo.tokenizer import Tokenizer
+from zoo.training.data import Feed
+from zoo.training.loop import Outcome, fit
+from zoo.training.settings import Settings
+
+__all__ = ["fit_on_ray"]
+
+
+def fit_on_ray(
+    make: Callable[[], tuple[Tokenizer, Feed]],
+    settings: Settings,
+    out_dir: str | Path,
+    *,
+    workers: int,
+    gpu: bool = False,
+    max_failures: int = 0,
+    **options: Any,
+) -> Outcome:
+    """Train what `make` gives on `workers` processes of the running or a new Ray cluster.
+
+    `options` are those of `fit`. The batch is divided among the workers.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    folder = Path(out_dir).absolute()
+
+    def work() -> None:
+        from ray import train
+
+        model, feed = make()
+        outcome = fit(
+            model,
+            feed,
+            settings,
+            folder,
+            progress=train.get_context().get_world_rank() == 0 and options.get("progress", False),
+            **{name: value for name, value in options.items() if name != "progress"},
+        )
+        train.report({"steps": outcome.steps, "losses": outcome.losses})
+
+    trainer = TorchTrainer(
+        work,
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
+        run_config=RunConfig(
+            name="ray",
+            storage_path=str(folder),
+            failure_config=FailureConfig(max_failures=max_failures),
+        ),
+    )
+    metrics = trainer.fit().metrics or {}
+    return Outcome(metrics["steps"], metrics["losses"], folder / "model")
