@@ -16,6 +16,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from zoo.card import Facts, write_card
 from zoo.config import config_from_json, config_to_json
 from zoo.errors import NotFoundError, UnsafeFileError, ZooError, nearest
 from zoo.spec import TokenizerSpec
@@ -29,10 +30,8 @@ FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save(model: Tokenizer, folder: Path, notes: dict[str, Any] | None = None) -> Path:
-    """Write the model to `folder`; `notes` are the facts that the card tells."""
-    from zoo.card import write_card
-
+def save(model: Tokenizer, folder: Path, facts: Facts | None = None) -> Path:
+    """Write the model to `folder`; `facts` are what its card tells."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
@@ -45,7 +44,7 @@ def save(model: Tokenizer, folder: Path, notes: dict[str, Any] | None = None) ->
         "spec": spec.to_json(),
         "spec_hash": spec.hash,
         "weights_file_sha256": _file_sha256(folder / WEIGHTS),
-        "notes": notes or {},
+        "facts": (facts or Facts()).to_json(),
     }
     (folder / CONFIG).write_text(json.dumps(known, indent=2) + "\n")
     write_card(folder)
@@ -82,7 +81,7 @@ def load(folder: Path) -> Tokenizer:
             f"{folder} is of family {known['family']!r}, which this version does not have",
             hint=nearest(known["family"], families()) or "update clipmill",
         )
-    model = family(config_from_json(family.Config, known["config"]))
+    model = family(config_from_json(family.config_class, known["config"]))
     model.name = known["name"]
     model.load_state_dict(_weights(folder, known["weights_file_sha256"]))
     _check_spec(model.eval().spec, known, folder)

@@ -53,7 +53,7 @@ class Reconstruction:
 class Tokenizer(nn.Module, ABC):
     """A model that turns media into tokens and back."""
 
-    Config: ClassVar[type]
+    config_class: ClassVar[type]
     version: ClassVar[int] = 1
     """Raised when a change of the code changes ids."""
     encode_side: ClassVar[tuple[str, ...]] = ("encoder", "quantizer")

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.card import Facts
 from zoo.errors import InputError, UsageError
 from zoo.inputs import check_input
 from zoo.layers.quantizers import UsageMeter, hold_updates
@@ -70,12 +71,12 @@ def fit(
     joints: Joints | None = None,
     device: str | None = None,
     progress: bool = True,
-    notes: dict[str, Any] | None = None,
+    facts: Facts | None = None,
 ) -> Outcome:
     """Train `model` to the end of `settings`, from its latest checkpoint in `out_dir` if any.
 
-    `features` and `joints` are the functions that a perceptual and a joint loss need; `notes` are
-    facts for the model's card. The model itself ends with the averaged weights, in eval mode.
+    `features` and `joints` are the functions that a perceptual and a joint loss need; `facts` are
+    for the model's card. The model itself ends with the averaged weights, in eval mode.
     """
     if not model.trainable:
         raise UsageError(f"{model.name or model.family()} has nothing to train")
@@ -84,7 +85,7 @@ def fit(
         settings.losses, model.describe(), model.loss_weights, features=features, joints=joints
     )
     run = _Run(model.to(chosen), feed, settings, Path(out_dir), objective)
-    return run.go(progress, notes)
+    return run.go(progress, facts)
 
 
 class _Run:
@@ -124,7 +125,7 @@ class _Run:
         self.step = 0
         self.window = _LogWindow(model)
 
-    def go(self, progress: bool, notes: dict[str, Any] | None) -> Outcome:
+    def go(self, progress: bool, facts: Facts | None) -> Outcome:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         means: dict[str, float] = {}
@@ -147,7 +148,7 @@ class _Run:
                 self._train(x.to(self.model.device, non_blocking=True))
                 self.step, self.position = self.step + 1, position
                 means = self._report(monitor, pictured) or means
-        return self._finish(means, notes)
+        return self._finish(means, facts)
 
     def _train(self, x: Tensor) -> None:
         """One step on this worker's share of a batch."""
@@ -220,7 +221,7 @@ class _Run:
         if made.output is not None:
             monitor.picture(self.step, comparison(x, made.output, self.spec.layout))
 
-    def _finish(self, means: dict[str, float], notes: dict[str, Any] | None) -> Outcome:
+    def _finish(self, means: dict[str, float], facts: Facts | None) -> Outcome:
         from zoo.artefact import save
 
         if self.ema:
@@ -228,7 +229,7 @@ class _Run:
         self.model.eval()
         folder = self.folder / "model"
         if self.workers.leads:
-            save(self.model, folder, {"trained_steps": self.step, **(notes or {})})
+            save(self.model, folder, facts)
         self.workers.wait()
         return Outcome(self.step, means, folder)
 
