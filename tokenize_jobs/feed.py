@@ -15,6 +15,7 @@ connection to it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -192,6 +193,11 @@ class TokenFeed(IterableDataset):
         """Batches that this rank still gets in this epoch."""
         return len(self._numbers()) - self._given
 
+    def places(self, step: int) -> Numbers:
+        """The index's entries in a batch of what was left when the iteration began."""
+        batches, entries, _ = self._batches
+        return entries[batches[self._numbers()[step]]]
+
     # -- iterating -------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Batch]:
@@ -257,6 +263,13 @@ class TokenFeed(IterableDataset):
             self._given = 0
             self.__dict__.pop("_batches", None)
 
+    def _narrow(self) -> TokenFeed:
+        """This feed, giving ids as they are stored."""
+        assert self._batches
+        other = copy.copy(self)
+        other._batcher = replace(self._batcher, ids="stored")
+        return other
+
     def _next_epoch(self) -> None:
         self.set_epoch(self._epoch + 1)
 
@@ -307,7 +320,11 @@ class TokenFeed(IterableDataset):
 
 
 class FeedLoader:
-    """A feed read by worker processes, which keeps count of what arrived."""
+    """A feed read by worker processes, which keeps count of what arrived.
+
+    Ids cross from process to process in the type they are stored in, a quarter of an int64 or
+    less, and are widened here. Pinned batches are widened before, so that they stay pinned.
+    """
 
     def __init__(
         self, feed: TokenFeed, workers: int, prefetch: int, start: str | None, pin_memory: bool
@@ -327,9 +344,10 @@ class FeedLoader:
             yield from DataLoader(feed, batch_size=None, **self._options)
             return
         feed._fold()
-        for batch in DataLoader(feed, batch_size=None, **self._options):
+        narrow = feed if self._options["pin_memory"] else feed._narrow()
+        for batch in DataLoader(narrow, batch_size=None, **self._options):
             feed._given += 1
-            yield batch
+            yield feed._batcher.widened(batch)
         feed._next_epoch()
 
 

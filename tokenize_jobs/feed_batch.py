@@ -91,7 +91,7 @@ def to_tensor(values: NDArray[Any], packing: Packing, ids: IdType) -> torch.Tens
     """Stored values as a tensor: ids widened on request, latents in the type they were saved in."""
     if packing.dtype == "bfloat16":
         return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
-    if packing.dtype != "float16" and ids == "int64":
+    if packing.dtype.startswith("uint") and ids == "int64":
         values = values.astype(np.int64)
     return torch.from_numpy(values)
 
@@ -123,6 +123,14 @@ class Batcher:
         if self.index.captions is not None:
             made["captions"] = _one_each(self.index.captions.take(taken), salts)
         return made
+
+    def widened(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """A batch of stored ids in the type that was asked for."""
+        if self.ids == "int64":
+            for name, packing in self.index.streams.items():
+                if packing.dtype.startswith("uint"):
+                    batch[name] = torch.from_numpy(batch[name].numpy().astype(np.int64))
+        return batch
 
     def _stream(self, name: str, packing: Packing, entries: Numbers) -> dict[str, Any]:
         index = self.index

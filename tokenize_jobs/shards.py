@@ -47,6 +47,7 @@ __all__ = [
 
 _GRID = "_grid"
 _SPEC_DIGITS = 12
+_MOST_MARKED = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +186,7 @@ class ShardWriter:
 
     def _clear(self) -> None:
         self._rows: list[dict[str, Any]] = []
-        self._used: dict[str, list[set[int]]] = {
-            stream.name: [set() for _ in stream.levels] for stream in self._table.streams
-        }
+        self._used = {stream.name: _unused(stream) for stream in self._table.streams}
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -233,8 +232,8 @@ class ShardWriter:
     def _note_codes(self, stream: TokenStream, array: NDArray[Any]) -> None:
         levels = self._used[stream.name]
         for number, used in enumerate(levels):
-            ids = array[..., number] if len(levels) > 1 else array
-            used.update(np.unique(ids).tolist())
+            if used is not None:
+                used[array[..., number] if len(levels) > 1 else array] = True
 
     def _record(self, stream: TokenStream, quality: Mapping[str, float]) -> dict[str, Any]:
         packed = [row[stream.name] for row in self._rows]
@@ -249,11 +248,18 @@ class ShardWriter:
             "windows": len(packed),
             "positions": size // position,
             "bytes": size,
-            "codes_used": [len(used) for used in self._used[stream.name]],
+            "codes_used": [
+                None if used is None else int(used.sum()) for used in self._used[stream.name]
+            ],
             "quality": json.dumps(dict(quality), sort_keys=True),
             "tiling": self._table.tiling,
             "versions": json.dumps(dict(self._table.versions), sort_keys=True),
         }
+
+
+def _unused(stream: TokenStream) -> list[NDArray[np.bool_] | None]:
+    """A mark for each code of each level; none where there are too many codes to mark."""
+    return [np.zeros(n, np.bool_) if n <= _MOST_MARKED else None for n in stream.levels]
 
 
 def _shard_id(table: TokenTable, rows: Sequence[Mapping[str, Any]]) -> str:
