@@ -5,6 +5,7 @@ python -m clipmill.cli.reference > docs/cli.md
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -38,9 +39,17 @@ def reference() -> str:
         if verb.rich_help_panel != heading:
             heading = verb.rich_help_panel
             parts.append(f"## {heading}\n")
-        context = typer.Context(verb, info_name=name, parent=root, terminal_width=WIDTH)
-        parts += [f"### clipmill {name}\n", _block(verb.get_help(context))]
+        parts += _of_verb(name, verb, root)
     return "\n".join(parts)
+
+
+def _of_verb(name: str, verb: Any, parent: typer.Context) -> Iterator[str]:
+    """The help of a verb, and of the verbs below it."""
+    context = typer.Context(verb, info_name=name, parent=parent, terminal_width=WIDTH)
+    yield f"### {context.command_path}\n"
+    yield _block(verb.get_help(context))
+    for below, command in getattr(verb, "commands", {}).items():
+        yield from _of_verb(below, command, context)
 
 
 def _block(text: str) -> str:

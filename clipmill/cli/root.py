@@ -27,6 +27,7 @@ GROUPS = (
     ("Ask", "clipmill.cli.ask"),
     ("Decide", "clipmill.cli.decide"),
     ("Share", "clipmill.cli.share"),
+    ("Model", "clipmill.cli.models"),
     ("Look after", "clipmill.cli.upkeep"),
 )
 """The heading that a group of verbs gets in the help, and the module with its `app`."""
@@ -76,12 +77,19 @@ def _explain(error: Exception) -> int:
     """Print an error for people; returns the exit code."""
     from catalogs.errors import ClipmillError
 
-    if isinstance(error, ClipmillError):
+    if isinstance(error, ClipmillError) or _is_of_the_zoo(error):
         _say(f"error: {error}")
-        return error.exit_code
+        return int(getattr(error, "exit_code", FAILED))
     _say(f"unexpected {type(error).__name__}: {error}")
     _say("Next: run it again with --debug and report the traceback")
     return FAILED
+
+
+def _is_of_the_zoo(error: Exception) -> bool:
+    """The zoo stands alone and has errors of its own; they print the same way."""
+    from zoo.errors import ZooError
+
+    return isinstance(error, ZooError)
 
 
 def _say(text: str) -> None:
@@ -135,6 +143,8 @@ def _add_groups() -> None:
         group: typer.Typer = import_module(module).app
         for command in group.registered_commands:
             command.rich_help_panel = heading
+        for verbs in group.registered_groups:
+            verbs.rich_help_panel = heading
         app.add_typer(group)
 
 

@@ -1,0 +1,230 @@
+"""Verbs about models: find, show, fetch, publish and compare them, and whom they make work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipmill.cli.options import AsJson
+from clipmill.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from zoo.registry import Preset
+
+app = typer.Typer()
+zoo_app = typer.Typer(help="Tokenizers and their weights: list, show, pull, push, bakeoff.")
+app.add_typer(zoo_app, name="zoo")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As `clipmill zoo list` prints it.")]
+Repo = Annotated[str, typer.Argument(metavar="ORG/NAME[@REVISION]", help="A repository.")]
+
+
+@zoo_app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(help="Names with wildcards.")] = "*",
+    modality: Annotated[
+        str | None, typer.Option(help="video, image, motion, joints or action.")
+    ] = None,
+    discrete: Annotated[
+        bool | None, typer.Option("--discrete/--continuous", help="Ids, or latents.")
+    ] = None,
+    streaming: Annotated[
+        bool | None, typer.Option("--streaming/--whole", help="Encodes a stream exactly.")
+    ] = None,
+    ordered: Annotated[
+        bool | None, typer.Option("--ordered/--unordered", help="A prefix of tokens decodes.")
+    ] = None,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Only those that come trained.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List tokenizers by name and capability.
+
+    \b
+    Examples:
+      clipmill zoo list "video/*" --discrete --streaming
+      clipmill zoo list --weights
+    """
+    from zoo.hub import shipped
+    from zoo.registry import list_models, preset
+
+    names = list_models(
+        pattern, modality=modality, discrete=discrete, streaming=streaming, ordered=ordered
+    )
+    trained = shipped()
+    rows = [_row(preset(name), name in trained) for name in names if name in trained or not weights]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(list(rows[0]) if rows else ["name"], [list(row.values()) for row in rows])
+
+
+def _row(preset: Preset, trained: bool) -> dict[str, Any]:
+    spec = preset.spec
+    return {
+        "name": preset.name,
+        "modality": spec.modality,
+        "frames": str(spec.length),
+        "compression": "x".join(map(str, spec.compression)),
+        "codes": " + ".join(
+            "x".join(map(str, stream.levels)) or f"{stream.channels} channels"
+            for stream in spec.streams
+        ),
+        "streaming": spec.streaming,
+        "weights": trained,
+    }
+
+
+@zoo_app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show what a tokenizer takes and gives, where it comes from and what was measured.
+
+    \b
+    Example:
+      clipmill zoo show video/causal_cnn_fsq_488.k32768
+    """
+    from zoo.hub import shipped
+    from zoo.registry import preset
+
+    entry = preset(name)
+    folder = shipped().get(name)
+    if as_json:
+        print_json({**_row(entry, folder is not None), **_origin(entry), **_contract(entry)})
+        return
+    rows = {**_row(entry, folder is not None), **_contract(entry), **_origin(entry)}
+    print_table(["what", "value"], [[key, _text(value)] for key, value in rows.items()])
+    if folder is not None:
+        note(f"its card: {folder / 'README.md'}")
+
+
+def _origin(entry: Preset) -> dict[str, Any]:
+    return {
+        "paper": entry.paper,
+        "published": dict(entry.published),
+        "serves": list(entry.serves),
+        "tested as": entry.tiny or entry.name,
+    }
+
+
+def _contract(entry: Preset) -> dict[str, Any]:
+    spec = entry.spec
+    return {
+        "layout": spec.layout,
+        "values": list(spec.value_range) if spec.value_range else None,
+        "fps": spec.fps,
+        "multiple": spec.multiple,
+        "size": list(spec.size) if spec.size else None,
+        "causal": spec.causal,
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+@zoo_app.command()
+def pull(
+    repo: Repo,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Else the cache.")
+    ] = None,
+) -> None:
+    """Fetch a tokenizer from the Hub and check it.
+
+    \b
+    Example:
+      clipmill zoo pull org/tokenizer --to models/tokenizer
+    """
+    from zoo.artefact import load
+    from zoo.hub import pull as fetch
+
+    folder = fetch(repo, to)
+    spec = load(folder).spec
+    print(folder)
+    note(f"{spec.name}, spec {spec.hash[:12]}")
+
+
+@zoo_app.command()
+def push(
+    model: Annotated[str, typer.Argument(metavar="FOLDER|NAME", help="A trained tokenizer.")],
+    repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The repository.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everyone see it.")] = False,
+) -> None:
+    """Publish a tokenizer with its card as one commit.
+
+    \b
+    Example:
+      clipmill zoo push runs/mine/model org/tokenizer
+    """
+    from zoo.artefact import read_config
+    from zoo.card import Facts
+    from zoo.hub import load, shipped
+    from zoo.hub import push as upload
+
+    folder = shipped().get(model, Path(model))
+    facts = Facts.from_json(read_config(folder)["facts"])
+    print(upload(load(f"local-dir:{folder}"), repo, facts=facts, private=not public))
+
+
+@app.command()
+def systems(
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="One system.")] = None,
+    lane: Annotated[
+        str | None, typer.Option(help="corpus, op, adapter, tokenizer or generator.")
+    ] = None,
+    served: Annotated[
+        bool | None, typer.Option("--served/--missing", help="Only those that work, or do not.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List published systems and what makes each of them work here.
+
+    \b
+    Examples:
+      clipmill systems --lane tokenizer
+      clipmill systems magvit-v2
+    """
+    from clipmill.systems import serving, system
+    from clipmill.systems import systems as known
+
+    entries = serving()
+    chosen = [system(name)] if name else list(known().values())
+    if lane is not None:
+        _check_lane(lane)
+        chosen = [item for item in chosen if lane in item.lanes]
+    if served is not None:
+        chosen = [item for item in chosen if (item.id in entries) == served]
+    rows = [
+        {
+            "id": item.id,
+            "system": item.short,
+            "lane": ", ".join(item.lanes),
+            "served by": [entry.name for entry in entries.get(item.id, ())],
+            "run": next((entry.run for entry in entries.get(item.id, ())), ""),
+        }
+        for item in chosen
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ["id", "system", "lane", "served by", "run"],
+        [[_text(value) for value in row.values()] for row in rows],
+    )
+    note(f"{sum(bool(row['served by']) for row in rows)} of {len(rows)} work")
+
+
+def _check_lane(lane: str) -> None:
+    from catalogs.errors import UsageError
+    from clipmill.systems import systems as known
+
+    lanes = sorted({lane for item in known().values() for lane in item.lanes})
+    if lane not in lanes:
+        raise UsageError(f"no lane is called {lane!r}", allowed=", ".join(lanes))
