@@ -5,7 +5,7 @@ Everything is keyed by content, so a file that was moved or renamed is only give
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from curation import operators
 from curation.jobs.job import FinishJob, Identified, MeasureJob
 from curation.jobs.settings import MillSettings
 from curation.mocap.signals import SIGNALS_VERSION as MOTION_VERSION
+from curation.signals.declare import READABLE_VERSIONS
 from curation.signals.declare import SET_VERSION as VIDEO_VERSION
 
 __all__ = ["GIVEN_UP", "Plan", "finish_jobs", "plan_sources"]
@@ -57,7 +58,7 @@ def plan_sources(catalog: Catalog, found: Sequence[Identified], settings: MillSe
             if ("sources" in catalog.tables())
             else {}
         )
-        measured = _measured(session, settings)
+        measured = _measured(session, settings, PRESENT)
         quarantined = _quarantined(session)
     seen: dict[str, str] = {}
     for item in found:
@@ -86,9 +87,12 @@ def plan_sources(catalog: Catalog, found: Sequence[Identified], settings: MillSe
 def finish_jobs(
     catalog: Catalog, settings: MillSettings, sources: Iterable[str] | None = None
 ) -> list[FinishJob]:
-    """Sources, of those given or of all measured ones, that lack a cutting or a score."""
+    """Sources, of those given or of all measured ones, that lack a cutting or a score.
+
+    Signals of an older set will do as long as their numbers are the same.
+    """
     with Session(catalog) as session:
-        candidates = _measured(session, settings)
+        candidates = _measured(session, settings, READABLE)
         if sources is not None:
             candidates &= set(sources)
         missing = _missing(session, settings, candidates)
@@ -102,28 +106,33 @@ def finish_jobs(
     return jobs
 
 
-def _measured(session: Session, settings: MillSettings) -> set[str]:
-    """Sources whose every chunk is stored at the present version, with all that is wanted."""
+def _measured(
+    session: Session, settings: MillSettings, versions: Mapping[str, Sequence[int]]
+) -> set[str]:
+    """Sources whose every chunk is stored at one of these versions, with all that is wanted."""
     tables = session.catalog.tables()
     complete: set[str] = set()
-    for kind, version in signal_versions().items():
+    for kind, accepted in versions.items():
         wants_network = kind == "video" and settings.needs_network
         if f"signals/{kind}" in tables:
             complete |= {
                 row[0]
                 for row in session.sql(
-                    f"select source_id from signals_{kind} where set_version = ? "
-                    "group by source_id having count(distinct chunk) = max(of_chunks)"
+                    f"select source_id from signals_{kind} where set_version in ? "
+                    "group by source_id, set_version "
+                    "having count(distinct chunk) = max(of_chunks)"
                     + (" and bool_and(transnet_cut is not null)" if wants_network else ""),
-                    [version],
+                    [list(accepted)],
                 ).rows()
             }
     return complete
 
 
-def signal_versions() -> dict[str, int]:
-    """The present version of each signal set that makes a source complete."""
-    return {"video": VIDEO_VERSION, "motion": MOTION_VERSION}
+PRESENT = {"video": (VIDEO_VERSION,), "motion": (MOTION_VERSION,)}
+"""The version of each signal set that a pass writes now; sources with older ones are measured."""
+
+READABLE = {"video": READABLE_VERSIONS, "motion": (MOTION_VERSION,)}
+"""The versions from which clips and scores are made."""
 
 
 GIVEN_UP = (

@@ -23,7 +23,13 @@ from curation.mocap.captions import RULES_VERSION
 from curation.mocap.signals import SIGNALS as MOTION_SIGNALS
 from curation.mocap.signals import SIGNALS_VERSION as MOTION_VERSION
 from curation.operators import Clip, Operator, StoryFrame
-from curation.signals import SET_VERSION, SIGNALS, VideoSignals, join_signals
+from curation.signals import (
+    PICTURE_COLUMNS,
+    READABLE_VERSIONS,
+    SIGNALS,
+    VideoSignals,
+    join_signals,
+)
 
 __all__ = [
     "MOTION_COLUMNS",
@@ -67,6 +73,10 @@ VIDEO_COLUMNS = (
     Column("thumb_width", pa.int32(), "width of the luma thumbnails", "px"),
     Column("thumb_height", pa.int32(), "height of the luma thumbnails", "px"),
     Column("thumbs", pa.binary(), "luma thumbnail of every frame, as changes between frames"),
+    *(
+        Column(name, pa.list_(pa.int32()) if name == "hash_frames" else pa.binary(), meaning)
+        for name, meaning in PICTURE_COLUMNS.items()
+    ),
 )
 
 
@@ -132,13 +142,21 @@ def _damaged(health: DecodeHealth) -> int:
 def signal_row(source_id: str, found: MeasuredVideo) -> dict[str, Any]:
     """A row of `signals/video` for a source or a chunk of it."""
     stored = found.signals.to_row()
-    return stored | {
-        "source_id": source_id,
-        "chunk": found.chunk.index,
-        "of_chunks": found.chunk.of,
-        "frames": len(found.signals),
-        "thumbs": np.asarray(stored["thumbs"], np.uint8).tobytes(),
+    packed = {
+        name: values.tobytes()
+        for name, values in stored.items()
+        if isinstance(values, np.ndarray) and values.dtype == np.uint8
     }
+    return (
+        stored
+        | packed
+        | {
+            "source_id": source_id,
+            "chunk": found.chunk.index,
+            "of_chunks": found.chunk.of,
+            "frames": len(found.signals),
+        }
+    )
 
 
 def sound_row(source_id: str, levels: NDArray[np.float32]) -> dict[str, Any]:
@@ -223,7 +241,7 @@ def load_measured(session: Session, source_ids: Sequence[str], cutting: str) -> 
     """Everything that is stored of some sources, with their clips in one cutting."""
     reader = _Reader(session, source_ids)
     sources = {row["source_id"]: row for row in reader.rows("sources")}
-    video = reader.grouped("signals/video", "chunk", where=f"set_version = {SET_VERSION}")
+    video = reader.grouped("signals/video", "chunk", where=_NEWEST_READABLE)
     sound = reader.grouped("signals/sound", "chunk", where=f"set_version = {SOUND_VERSION}")
     motion = reader.grouped("signals/motion", "chunk", where=f"set_version = {MOTION_VERSION}")
     story = reader.grouped("storyboards", "pts")
@@ -244,6 +262,11 @@ def load_measured(session: Session, source_ids: Sequence[str], cutting: str) -> 
         item.clips = clips.get(source_id, []) if source_id in cut else None
         loaded.append(item)
     return loaded
+
+
+_NEWEST_READABLE = f"set_version in {READABLE_VERSIONS} " + (
+    "qualify set_version = max(set_version) over (partition by source_id)"
+)
 
 
 def _signals(row: Mapping[str, Any]) -> VideoSignals:

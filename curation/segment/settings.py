@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from catalogs.errors import RecipeError, nearest
 from catalogs.ids import settings_hash
 from curation.segment.registry import detector_options, detector_version
-from curation.signals import SET_VERSION
+from curation.signals import NUMBERS_VERSION
 
 __all__ = ["LongShot", "SegmentSettings"]
 
@@ -95,7 +95,7 @@ class SegmentSettings:
                 **rules,
                 "options": {name: _plain(value) for name, value in options.items()},
                 "detector_version": detector_version(self.detector),
-                "signals_version": SET_VERSION,
+                "signals_version": NUMBERS_VERSION,
             }
         )
 

@@ -1,7 +1,15 @@
 """The one pass: each frame of a source is measured once, and the measurements are kept."""
 
-from curation.signals.declare import DETAILS_PER_SECOND, SET_VERSION, SIGNALS, Signal
+from curation.signals.declare import (
+    DETAILS_PER_SECOND,
+    NUMBERS_VERSION,
+    READABLE_VERSIONS,
+    SET_VERSION,
+    SIGNALS,
+    Signal,
+)
 from curation.signals.pairs import hash_bits
+from curation.signals.pictures import PICTURE_COLUMNS, PictureHashes
 from curation.signals.shrink import shrink_planes, small_size
 from curation.signals.store import VideoSignals, join_signals
 from curation.signals.transnet import TransNet, load_transnet
@@ -9,8 +17,12 @@ from curation.signals.video import VideoMeter
 
 __all__ = [
     "DETAILS_PER_SECOND",
+    "NUMBERS_VERSION",
+    "PICTURE_COLUMNS",
+    "READABLE_VERSIONS",
     "SET_VERSION",
     "SIGNALS",
+    "PictureHashes",
     "Signal",
     "TransNet",
     "VideoMeter",

@@ -1,7 +1,8 @@
 """What the one pass measures: every signal with its unit and meaning.
 
 The table is the contract between the pass, the catalog and whoever reads stored signals. A change
-of how a number is computed raises `SET_VERSION`, so that stored and fresh numbers are never mixed.
+of how a number is computed raises `NUMBERS_VERSION`, so that stored and fresh numbers are never
+mixed; that, or something more that is stored, raises `SET_VERSION`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DETAILS_PER_SECOND", "SET_VERSION", "SIGNALS", "Signal"]
+__all__ = [
+    "DETAILS_PER_SECOND",
+    "NUMBERS_VERSION",
+    "READABLE_VERSIONS",
+    "SET_VERSION",
+    "SIGNALS",
+    "Signal",
+]
 
-SET_VERSION = 1
+SET_VERSION = 2
+"""What the pass stores now: since 2 also the hashes of pictures."""
+
+NUMBERS_VERSION = 1
+READABLE_VERSIONS = (1, 2)
+"""Sets whose numbers are those of `NUMBERS_VERSION`: they can be cut and scored together."""
 
 DETAILS_PER_SECOND = 4
 """How often a frame is looked at in its native size."""

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.errors import FormatError, UsageError, nearest
-from curation.signals.declare import SET_VERSION, SIGNALS
+from curation.signals.declare import READABLE_VERSIONS, SET_VERSION, SIGNALS
+from curation.signals.pictures import PICTURE_COLUMNS, PictureHashes, join_pictures
 
 __all__ = ["VideoSignals", "join_signals"]
 
@@ -35,6 +36,8 @@ class VideoSignals:
     columns: dict[str, NDArray[Any]]
     thumbs: NDArray[np.uint8]
     """(frames, height, width) of luma."""
+    pictures: PictureHashes | None = None
+    """Hashes of some frames; None in signals of a set version before 2."""
     version: int = SET_VERSION
 
     def __len__(self) -> int:
@@ -70,16 +73,17 @@ class VideoSignals:
             "thumb_width": self.thumbs.shape[2],
             "thumb_height": self.thumbs.shape[1],
             "thumbs": _pack_thumbs(self.thumbs),
+            **(self.pictures.to_row() if self.pictures else {}),
             **self.columns,
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> VideoSignals:
-        """The inverse of `to_row`; refuses signals of another version."""
-        if row["set_version"] != SET_VERSION:
+        """The inverse of `to_row`; refuses signals of an unknown version."""
+        if row["set_version"] not in READABLE_VERSIONS:
             raise FormatError(
                 f"signals of set version {row['set_version']}",
-                allowed=f"version {SET_VERSION}",
+                allowed="versions " + ", ".join(map(str, READABLE_VERSIONS)),
                 hint="measure the source again",
             )
         pts = np.asarray(row["pts"], np.int64)
@@ -95,6 +99,8 @@ class VideoSignals:
                 if row.get(name) is not None
             },
             thumbs=_unpack_thumbs(np.asarray(row["thumbs"], np.uint8), shape),
+            pictures=_pictures(row),
+            version=row["set_version"],
         )
 
 
@@ -120,8 +126,22 @@ def join_signals(parts: Sequence[VideoSignals]) -> VideoSignals:
             name: np.concatenate([part.columns[name] for part in parts]) for name in first.columns
         },
         thumbs=np.concatenate([part.thumbs for part in parts]),
+        pictures=_joined_pictures(parts),
         version=first.version,
     )
+
+
+def _pictures(row: Mapping[str, Any]) -> PictureHashes | None:
+    there = all(row.get(name) is not None for name in PICTURE_COLUMNS)
+    return PictureHashes.from_row(row) if there else None
+
+
+def _joined_pictures(parts: Sequence[VideoSignals]) -> PictureHashes | None:
+    hashed = [part.pictures for part in parts if part.pictures is not None]
+    if len(hashed) < len(parts):
+        return None
+    befores = [0, *np.cumsum([len(part) for part in parts])[:-1].tolist()]
+    return join_pictures(list(zip(befores, hashed, strict=True)))
 
 
 def _pack_thumbs(thumbs: NDArray[np.uint8]) -> NDArray[np.uint8]:

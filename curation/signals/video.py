@@ -26,6 +26,7 @@ from catalogs.errors import UsageError
 from curation.signals.declare import DETAILS_PER_SECOND, SIGNALS
 from curation.signals.detail import DETAIL_SIGNALS, colourfulness, measure_detail
 from curation.signals.pairs import measure_pairs, thumbnails
+from curation.signals.pictures import PictureHasher
 from curation.signals.shrink import Plane, shrink_planes, small_size
 from curation.signals.store import VideoSignals
 from curation.signals.transnet import TransNet
@@ -71,6 +72,7 @@ class VideoMeter:
         self._last: NDArray[np.uint8] | None = None
         self._columns: list[dict[str, NDArray[Any]]] = []
         self._thumbs: list[NDArray[np.uint8]] = []
+        self._hasher = PictureHasher(time_base)
         self._details: dict[int, dict[str, float]] = {}
         self._quarter: int | None = None
 
@@ -140,6 +142,7 @@ class VideoMeter:
                 name: _stored(name, columns[name][skip:]) for name in SIGNALS if name in columns
             },
             thumbs=np.concatenate(self._thumbs)[skip:],
+            pictures=self._hasher.finish(skip),
         )
 
     def _upright(self, picture: Plane) -> Plane:
@@ -170,7 +173,11 @@ class VideoMeter:
         frames = np.stack([before, *self._staged])
         self._last = self._staged[-1]
         self._staged = []
-        self._columns.append(measure_pairs(frames, edges=self._edges))
+        columns = measure_pairs(frames, edges=self._edges)
+        self._columns.append(columns)
+        first = len(self._pts) - len(frames) + 1
+        for index, change in enumerate(columns["lum_delta"].tolist(), start=first):
+            self._hasher.look(index, self._pts[index], frames[index - first + 1], change)
         if self._network:
             self._network.add(frames[1:])
         self._thumbs.append(thumbnails(frames[1:]))

@@ -1,0 +1,313 @@
+"""Perceptual hashes of 256 bits, by which a picture is found again after it was altered.
+
+A hash holds the signs of the 16 by 16 lowest frequencies (without the mean's row and column) of a
+cosine transform of the picture inside its bars. Signs do not care for brightness and contrast, and
+low frequencies survive compression, scaling and small marks. Two pictures are compared by the bits
+in which they differ: copies by a few, others by about half. Distances and the quality are on the
+scale of the published PDQ hash.
+
+A crop moves every frequency and a logo changes some of them, so a picture is hashed through more
+windows than one: smaller ones around its middle, one of which shows about what a cropped copy
+shows, and its upper and lower half, one of which a logo or banner leaves alone. Turned and mirrored
+pictures need no hash of their own: turning permutes and flips the bits.
+
+The whole picture is hashed eight times a second and in fast motion, which changes half of the bits
+in less time than that, with every frame; halves and smaller windows are hashed more rarely.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "CROPS",
+    "HASH_BYTES",
+    "PICTURE_COLUMNS",
+    "PictureHasher",
+    "PictureHashes",
+    "join_pictures",
+]
+
+Luma = NDArray[np.uint8]
+Bytes = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""Top, bottom, left and right edge as shares of a picture."""
+
+SIDE = 16
+HASH_BYTES = SIDE * SIDE // 8
+PER_SECOND = 8
+HALVES_EVERY, CROPS_EVERY = 2, 4
+"""So many eighths of a second lie between pictures whose halves or smaller windows are hashed."""
+
+CROPS = (0.95, 0.9, 0.85, 0.8, 0.7)
+"""Shares of width and height that are hashed again, around the middle."""
+HALVES = 2
+
+_HAS_HALVES, _HAS_CROPS = 1, 2
+
+_FULL_QUALITY = 1.116
+"""Mean step between neighbours, in whole percent of the range, that PDQ calls quality 100."""
+_WHOLE_PERCENT = (np.arange(256) * 100 // 255).astype(np.uint8)
+_NOTHING = 0.25
+"""A term of a flat picture is at most rounding, which must not decide a bit."""
+_EVERYTHING: Box = (0.0, 1.0, 0.0, 1.0)
+_BAR_BRIGHTEST, _BAR_MEAN, _BAR_STEP = 30, 12, 16
+_LARGEST_BAR = 0.4
+_BATCH = 32
+_FAST = 3.5
+"""Change from frame to frame, of 255, from which every frame is hashed."""
+
+PICTURE_COLUMNS: Mapping[str, str] = {
+    "hash_frames": "frames of this chunk that were hashed, from 0",
+    "hash_quality": "how much there is to hash in each, 0..100",
+    "hash_parts": "of each: 1 its halves were hashed too, 2 its smaller windows",
+    "hash_whole": "256-bit hashes of the picture inside its bars",
+    "hash_halves": "the same of its upper and lower half",
+    "hash_crops": "the same of smaller windows around its middle",
+}
+"""What is stored, one value of bytes each; numbers of frames are a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureHashes:
+    """Hashes of some frames, in order."""
+
+    frames: NDArray[np.int32]
+    """Which frames of the signals these are."""
+    quality: NDArray[np.uint8]
+    parts: NDArray[np.uint8]
+    whole: Bytes
+    """(hashed frames, 32)"""
+    halves: Bytes
+    """(frames with halves, 2, 32)"""
+    crops: Bytes
+    """(frames with crops, len(CROPS), 32)"""
+
+    @property
+    def with_halves(self) -> NDArray[np.intp]:
+        """Positions of the hashed frames that `halves` belong to."""
+        return np.flatnonzero(self.parts & _HAS_HALVES)
+
+    @property
+    def with_crops(self) -> NDArray[np.intp]:
+        """Positions of the hashed frames that `crops` belong to."""
+        return np.flatnonzero(self.parts & _HAS_CROPS)
+
+    def to_row(self) -> dict[str, NDArray[Any]]:
+        """One entry per column of `PICTURE_COLUMNS`."""
+        return {
+            "hash_frames": self.frames,
+            "hash_quality": self.quality,
+            "hash_parts": self.parts,
+            "hash_whole": self.whole.ravel(),
+            "hash_halves": self.halves.ravel(),
+            "hash_crops": self.crops.ravel(),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> PictureHashes:
+        """The inverse of `to_row`; bytes may be arrays or Python's."""
+        data = {n: _bytes(row[n]) for n in PICTURE_COLUMNS if n != "hash_frames"}
+        return cls(
+            np.asarray(row["hash_frames"], np.int32),
+            data["hash_quality"],
+            data["hash_parts"],
+            data["hash_whole"].reshape(-1, HASH_BYTES),
+            data["hash_halves"].reshape(-1, HALVES, HASH_BYTES),
+            data["hash_crops"].reshape(-1, len(CROPS), HASH_BYTES),
+        )
+
+
+def _bytes(value: Any) -> Bytes:
+    if isinstance(value, bytes):
+        return np.frombuffer(value, np.uint8)
+    return np.asarray(value, np.uint8)
+
+
+def join_pictures(parts: Sequence[tuple[int, PictureHashes]]) -> PictureHashes:
+    """Hashes of chunks of one source as one; with each, the frames of the chunks before it."""
+    return PictureHashes(
+        np.concatenate([part.frames + np.int32(before) for before, part in parts]),
+        np.concatenate([part.quality for _, part in parts]),
+        np.concatenate([part.parts for _, part in parts]),
+        np.concatenate([part.whole for _, part in parts]),
+        np.concatenate([part.halves for _, part in parts]),
+        np.concatenate([part.crops for _, part in parts]),
+    )
+
+
+class PictureHasher:
+    """Hashes the first frame of every eighth of a second, in fast motion every frame.
+
+    Whether a frame is hashed depends on it and the frame before, on nothing else.
+    """
+
+    def __init__(self, time_base: Fraction):
+        self._ticks = time_base.numerator * PER_SECOND, time_base.denominator
+        self._stretch: int | None = None
+        self._frames: list[int] = []
+        self._parts: list[int] = []
+        self._staged: list[Luma] = []
+        self._hashed: list[tuple[NDArray[np.uint8], Bytes, Bytes, Bytes]] = []
+
+    def look(self, frame: int, pts: int, small: NDArray[np.uint8], change: float) -> None:
+        """Take a frame if its turn has come; frames in order.
+
+        Args:
+            frame: its number.
+            pts: when it is shown.
+            small: the frame, (h, w, 3) RGB.
+            change: mean |change| of its samples since the frame before.
+        """
+        stretch, before = pts * self._ticks[0] // self._ticks[1], self._stretch
+        if stretch == before and change < _FAST:
+            return
+        self._stretch = stretch
+        halves = before is None or stretch // HALVES_EVERY != before // HALVES_EVERY
+        crops = before is None or stretch // CROPS_EVERY != before // CROPS_EVERY
+        self._frames.append(frame)
+        self._parts.append(halves * _HAS_HALVES + crops * _HAS_CROPS)
+        self._staged.append(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        if len(self._staged) == _BATCH:
+            self._hash_staged()
+
+    def finish(self, skip: int = 0) -> PictureHashes:
+        """All hashes but those of the first `skip` frames."""
+        self._hash_staged()
+        frames, parts = np.array(self._frames, np.int32), np.array(self._parts, np.uint8)
+        quality, whole, halves, crops = map(np.concatenate, zip(*self._hashed, strict=True))
+        keep = frames >= skip
+        return PictureHashes(
+            frames[keep] - np.int32(skip),
+            quality[keep],
+            parts[keep],
+            whole[keep, 0],
+            halves[keep[(parts & _HAS_HALVES) > 0]],
+            crops[keep[(parts & _HAS_CROPS) > 0]],
+        )
+
+    def _hash_staged(self) -> None:
+        if not self._staged:
+            return
+        luma = np.stack(self._staged)
+        parts = np.array(self._parts[-len(luma) :])
+        self._staged = []
+        quality = np.zeros(len(luma), np.uint8)
+        hashes = [np.zeros((len(luma), n, HASH_BYTES), np.uint8) for n in (1, HALVES, len(CROPS))]
+        chosen = parts >= 0, (parts & _HAS_HALVES) > 0, (parts & _HAS_CROPS) > 0
+        for inside, members in _by_bars(luma):
+            quality[members] = picture_quality(luma[members], inside)
+            for found, windows, wanted in zip(hashes, _windows(inside), chosen, strict=True):
+                places = members[wanted[members]]
+                if len(places):
+                    found[places] = hash_windows(luma[places], windows)
+        whole, halves, crops = (found[k] for found, k in zip(hashes, chosen, strict=True))
+        self._hashed.append((quality, whole, halves, crops))
+
+
+def hash_windows(luma: Luma, windows: Sequence[Box]) -> Bytes:
+    """(n, windows, 32) bytes: pictures of one size, seen through each window."""
+    count, height, width = luma.shape
+    pixels = luma.reshape(-1, width).astype(np.float32)
+    half_way = {
+        sides: (pixels @ _waves(width, *sides)).reshape(count, height, SIDE)
+        for sides in {window[2:] for window in windows}
+    }
+    hashes = np.empty((count, len(windows), HASH_BYTES), np.uint8)
+    for index, window in enumerate(windows):
+        terms = _waves(height, *window[:2]).T @ half_way[window[2:]]
+        hashes[:, index] = np.packbits(terms.reshape(count, -1) > _NOTHING, axis=1)
+    return hashes
+
+
+def _windows(inside: Box) -> tuple[tuple[Box, ...], ...]:
+    """What is hashed of a picture in bars: all of it, its halves, and what crops leave of it.
+
+    Who crops a film crops its bars first, so crops are those of the frame.
+    """
+    top, bottom, left, right = inside
+    middle = (top + bottom) / 2
+    halves = ((top, middle, left, right), (middle, bottom, left, right))
+    margins = [(1 - share) / 2 for share in CROPS]
+    crops = tuple(
+        (max(top, m), min(bottom, 1 - m), max(left, m), min(right, 1 - m)) for m in margins
+    )
+    return (inside,), halves, crops
+
+
+@lru_cache(maxsize=512)
+def _waves(size: int, first: float, last: float) -> NDArray[np.float32]:
+    """(size, 16) cosines over the stretch from `first` to `last`, summed over each sample."""
+    edges = np.arange(size + 1) / size
+    place = np.clip((edges - first) / (last - first), 0.0, 1.0)
+    waves = np.pi * np.arange(1, SIDE + 1)
+    return (np.diff(np.sin(place[:, None] * waves), axis=0) / waves * size).astype(np.float32)
+
+
+def picture_quality(luma: Luma, inside: Box) -> NDArray[np.uint8]:
+    """Steps between neighbouring samples inside the bars: 0 for a flat picture, at most 100."""
+    count, height, width = luma.shape
+    first, last = math.ceil(inside[0] * height), math.floor(inside[1] * height)
+    left, right = math.ceil(inside[2] * width), math.floor(inside[3] * width)
+    if last - first < 2 or right - left < 2:
+        return np.zeros(count, np.uint8)
+    pictures = luma[:, first:last, left:right]
+    steps = [
+        _mean_step(p[:, 1:], p[:, :-1]) + _mean_step(p[1:], p[:-1]) for p in pictures
+    ]  # fmt: skip
+    shares = np.minimum(1.0, np.array(steps) / 2 / _FULL_QUALITY)
+    return np.rint(shares * 100).astype(np.uint8)
+
+
+def _mean_step(one: Luma, two: Luma) -> float:
+    """The mean difference in whole percent of the range, smaller ones not counted."""
+    return float(cv2.mean(cv2.LUT(cv2.absdiff(one, two), _WHOLE_PERCENT))[0])
+
+
+def _by_bars(luma: Luma) -> Iterator[tuple[Box, NDArray[np.intp]]]:
+    """Where pictures lie inside of flat dark bars, and the pictures that lie there."""
+    edges = (luma[:, 0], luma[:, -1], luma[:, :, 0], luma[:, :, -1])
+    darkest = np.min([edge.max(axis=1) for edge in edges], axis=0)
+    groups: dict[Box, list[int]] = {}
+    for index, picture in enumerate(luma):
+        has_bars = darkest[index] < _BAR_BRIGHTEST
+        groups.setdefault(_inside(picture) if has_bars else _EVERYTHING, []).append(index)
+    for inside, members in groups.items():
+        yield inside, np.array(members)
+
+
+def _inside(picture: Luma) -> Box:
+    top, bottom = _bars_along(picture, 1)
+    left, right = _bars_along(picture, 0)
+    return top, 1 - bottom, left, 1 - right
+
+
+def _bars_along(picture: Luma, axis: int) -> tuple[float, float]:
+    """Shares that dark lines take at both ends."""
+    brightest = cv2.reduce(picture, axis, cv2.REDUCE_MAX).ravel()
+    mean = cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
+    dark = (brightest < _BAR_BRIGHTEST) & (mean < _BAR_MEAN)
+    ends = _bar(dark, mean), _bar(dark[::-1], mean[::-1])
+    return ends if max(ends) <= _LARGEST_BAR else (0.0, 0.0)
+
+
+def _bar(dark: NDArray[np.bool_], mean: NDArray[np.float32]) -> float:
+    """The share of the dark lines at the beginning.
+
+    A bar ends with a step; where the picture is as dark it cannot be told. The line behind a bar
+    is part bar, part picture, by as much as it is darker than the next one.
+    """
+    count = int(np.argmin(dark)) if not dark.all() else len(dark)
+    if not 1 < count < len(dark) - 1 or mean[count + 1] - mean[count - 1] < _BAR_STEP:
+        return 0.0
+    covered = 1 - float(np.clip(mean[count] / max(float(mean[count + 1]), 1.0), 0.0, 1.0))
+    return (count + round(covered * 2) / 2) / len(dark)
