@@ -34,6 +34,7 @@ class MotionAutoencoder(Autoencoder):
     encode_side = ("normalizer", "encoder", "quantizer")
     loss_weights: ClassVar[dict[str, float]] = {
         "commitment": 0.02,
+        "kl": 1e-4,
         "features": 1.0,
         "velocity": 0.5,
     }

@@ -117,6 +117,25 @@ def test_a_causal_stream_gives_the_ids_of_the_whole_take() -> None:
     assert torch.equal(streamed.ids, whole.ids)
 
 
+def test_causal_latents_of_a_stream_are_those_of_the_whole_take() -> None:
+    tokenizer = create("motion/conv_kl_causal_tiny")
+    take = waves(50, 24, clips=1)
+    parts = list(tokenizer.encode_stream(take.split(9, dim=1)))
+    whole = tokenizer.encode(take)
+    assert not tokenizer.spec.discrete
+    assert whole.ids.shape == (1, 13, 4)
+    assert torch.equal(Tokens.join(parts).ids, whole.ids)
+    first = parts[0]
+    assert torch.equal(tokenizer.decode(first), tokenizer.decode(whole)[:, : first.size[0]])
+
+
+def test_the_latents_of_motion_streamer_have_the_published_width() -> None:
+    spec = preset("motion/conv_kl_causal.motion_streamer").spec
+    assert spec.streaming
+    assert spec.stream("tokens").channels == 16
+    assert spec.grid((196,)) == {"tokens": (49,)}
+
+
 def test_a_model_that_looks_ahead_does_not_claim_to_stream() -> None:
     tokenizer = create("motion/conv_vq_tiny")
     assert not tokenizer.spec.streaming

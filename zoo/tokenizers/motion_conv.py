@@ -1,8 +1,9 @@
-"""1D convolutions over motion features with any quantizer: T2M-GPT, MotionGPT, MMM, MoMask, VQ-VLA.
+"""1D convolutions over motion features: T2M-GPT, MMM, MoMask, MotionMillion, MotionStreamer, VQ-VLA.
 
 Features of any width, (B, T, D), halved in time a few times (4 frames to a position by default).
-Published models look both ways in time, so they encode a whole clip at once; such presets do not
-stream. `causal` ones do, with equal ids, for live capture and for takes of any length.
+Most published models look both ways in time, so they encode a whole clip at once; such presets do
+not stream. `causal` ones do, with equal ids, for live capture and for takes of any length; with KL
+latents that is MotionStreamer's temporal autoencoder.
 
 Action chunks of robots are the same thing with another name and residual ids (VQ-VLA).
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from zoo.layers.normalise import Normalizer
-from zoo.layers.quantizers import Fsq, QuantizerConfig, Rvq, Vq, build
+from zoo.layers.quantizers import KL, Fsq, QuantizerConfig, Rvq, Vq, build
 from zoo.layers.temporal import Decoder1d, Encoder1d, Layout
 from zoo.motion import MotionAutoencoder
 from zoo.registry import Preset
@@ -103,6 +104,10 @@ _BAMM = "BAMM: Bidirectional Autoregressive Motion Model, arXiv:2403.19435"
 _MILLION = (
     "Go to Zero: Towards Zero-shot Motion Generation with Million-scale Data, arXiv:2507.07095"
 )
+_STREAMER = (
+    "MotionStreamer: Streaming Motion Generation via Diffusion-based Autoregressive Model in "
+    "Causal Latent Space, arXiv:2503.15451"
+)
 _VQ_VLA = (
     "VQ-VLA: Improving Vision-Language-Action Models via Scaling Vector-Quantized Action "
     "Tokenizers, arXiv:2507.01016"
@@ -125,6 +130,12 @@ PRESETS = (
         MotionConv,
         _tiny(Rvq(dim=32, size=64, depth=4), causal=True),
         _MOMASK,
+    ),
+    Preset(
+        "motion/conv_kl_causal_tiny",
+        MotionConv,
+        _tiny(KL(dim=48, channels=4), causal=True),
+        _STREAMER,
     ),
     Preset(
         "action/conv_rvq_tiny",
@@ -199,6 +210,20 @@ PRESETS = (
         Config(Fsq(dim=512, levels=(8, 8, 8, 5, 5, 5)), features=272, fps=30.0, norm=True),
         _MILLION,
         tiny="motion/conv_fsq_tiny",
+    ),
+    Preset(
+        "motion/conv_kl_causal.motion_streamer",
+        MotionConv,
+        Config(
+            KL(dim=1024, channels=16),
+            features=272,
+            fps=30.0,
+            causal=True,
+            width=1024,
+            decoder_width=1024,
+        ),
+        _STREAMER,
+        tiny="motion/conv_kl_causal_tiny",
     ),
     Preset(
         "action/conv_rvq.vq_vla",
