@@ -79,8 +79,13 @@ class MotionAutoencoder(Autoencoder):
         self.register_buffer("error_bound", torch.full_like(self.normalizer.mean, torch.inf))
 
 
-def motion_losses(made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
-    """Distance of normalised features and of their change from frame to frame."""
+def motion_losses(made: Tensor, wanted: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
+    """Distance of normalised features, and of their change from frame to frame.
+
+    `weight`, of the same shape, says how much each value counts; all alike if None.
+    """
+    if weight is not None:
+        made, wanted = made * weight, wanted * weight
     losses = {"features": functional.smooth_l1_loss(made, wanted)}
     if wanted.shape[1] > 1:
         losses["velocity"] = functional.smooth_l1_loss(made.diff(dim=1), wanted.diff(dim=1))

@@ -1,4 +1,4 @@
-"""1D convolutions over motion features: T2M-GPT, MMM, MoMask, MotionMillion, MotionStreamer, VQ-VLA.
+"""1D convolutions over motion features: T2M-GPT, MMM, MoMask, MotionMillion, MotionStreamer.
 
 Features of any width, (B, T, D), halved in time a few times (4 frames to a position by default).
 Most published models look both ways in time, so they encode a whole clip at once; such presets do
