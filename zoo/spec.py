@@ -57,13 +57,23 @@ class LengthRule:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of a grid besides time: `extent` positions, or the input's `name` over `stride`."""
+    """One axis of a grid besides time: `extent` positions, or the input's `name` over `stride`.
+
+    A stride of 0 leaves it open: as long as the content needs, known only once it is encoded.
+    """
 
     name: str
     extent: int = 0
     stride: int = 1
 
+    @property
+    def open(self) -> bool:
+        return not (self.extent or self.stride)
+
     def positions(self, size: Mapping[str, int]) -> int:
+        """How many for an input of `size`; 0 for an open axis."""
+        if self.open:
+            return 0
         return self.extent or math.ceil(size[self.name.upper()] / self.stride)
 
 
@@ -96,6 +106,11 @@ class StreamSpec:
     @property
     def discrete(self) -> bool:
         return bool(self.levels)
+
+    @property
+    def end(self) -> int | None:
+        """The id that ends and pads an open axis, which is the last one; None without one."""
+        return self.levels[0] - 1 if any(axis.open for axis in self.axes) else None
 
     @property
     def dtype(self) -> str:
@@ -151,7 +166,7 @@ class TokenizerSpec:
         """Input frames, rows and columns for one position of the first stream."""
         stream = self.streams[0]
         strides = {axis.name: axis.stride for axis in stream.axes if not axis.extent}
-        time = max(1, self.length.step // stream.step)
+        time = max(1, self.length.step // max(1, stream.step))
         return time, strides.get("h", 1), strides.get("w", 1)
 
     def stream(self, name: str) -> StreamSpec:
@@ -189,6 +204,11 @@ class TokenizerSpec:
 
     def bits(self, size: tuple[int, ...]) -> float:
         """Bits that the tokens of an input of `size` carry."""
+        if any(stream.end is not None for stream in self.streams):
+            raise UsageError(
+                f"the size of an input does not tell how many tokens {self.name} makes of it",
+                hint="encode it and count the ids before the end id",
+            )
         grids = self.grid(size)
         return sum(stream.bits * math.prod(grids[stream.name]) for stream in self.streams)
 

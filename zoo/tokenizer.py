@@ -28,7 +28,7 @@ from zoo.errors import SpecMismatchError, UsageError
 from zoo.inputs import check_input
 from zoo.pieces import Cutter
 from zoo.spec import TokenizerSpec, hash_tensors
-from zoo.tokens import Tokens
+from zoo.tokens import Tokens, join_streams
 
 __all__ = ["Reconstruction", "State", "Tokenizer"]
 
@@ -126,8 +126,8 @@ class Tokenizer(nn.Module, ABC):
         for clip in self._placed(x, spec).split(1):
             state: State = {}
             parts = [self.encode_piece(piece, state) for piece in cutter.pieces(clip)]
-            streams.append(_joined(parts, dim=1))
-        return Tokens(_joined(streams, dim=0), spec.extents(x.shape), spec)
+            streams.append(join_streams(parts, 1, spec))
+        return Tokens(join_streams(streams, 0, spec), spec.extents(x.shape), spec)
 
     @torch.no_grad()
     def encode_stream(
@@ -174,7 +174,8 @@ class Tokenizer(nn.Module, ABC):
             given = tuple(streams[stream.name].shape[1:])
             wanted = grids[stream.name] + ((stream.trailing,) if stream.trailing else ())
             fits = len(given) == len(wanted) and all(
-                a == b or (stream.ordered and 0 < a < b) for a, b in zip(given, wanted, strict=True)
+                b in (0, a) or (stream.ordered and 0 < a < b)
+                for a, b in zip(given, wanted, strict=True)
             )
             if not fits:
                 raise SpecMismatchError(
@@ -255,7 +256,3 @@ class Tokenizer(nn.Module, ABC):
             for key, value in config_to_json(self.config).items()
             if not key.startswith("decoder_") and key not in self.decode_only
         }
-
-
-def _joined(parts: list[dict[str, Tensor]], dim: int) -> dict[str, Tensor]:
-    return {name: torch.cat([part[name] for part in parts], dim=dim) for name in parts[0]}

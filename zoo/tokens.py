@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zoo.errors import SpecMismatchError, UsageError
 from zoo.spec import StreamSpec, TokenizerSpec
 
-__all__ = ["Tokens"]
+__all__ = ["Tokens", "join_streams"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Tokens:
         for part in parts[1:]:
             if part.spec_hash != head.spec_hash or part.size[1:] != head.size[1:]:
                 raise SpecMismatchError("parts of different tokenizers or sizes cannot be joined")
-        streams = {n: torch.cat([part.streams[n] for part in parts], dim=1) for n in head.streams}
+        streams = join_streams([part.streams for part in parts], 1, head.spec)
         frames = sum(part.size[0] for part in parts)
         return Tokens(streams, (frames, *head.size[1:]), head.spec)
 
@@ -101,7 +102,7 @@ class Tokens:
         head = batches[0]
         if any(b.spec_hash != head.spec_hash or b.size != head.size for b in batches[1:]):
             raise SpecMismatchError("clips of different tokenizers or sizes cannot be stacked")
-        streams = {n: torch.cat([b.streams[n] for b in batches]) for n in head.streams}
+        streams = join_streams([batch.streams for batch in batches], 0, head.spec)
         return replace(head, streams=streams)
 
     @staticmethod
@@ -120,3 +121,17 @@ class Tokens:
                 f"{self.spec.name} gives several streams", allowed=names, hint='tokens["name"]'
             )
         return self.spec.streams[0]
+
+
+def join_streams(
+    parts: Sequence[Mapping[str, Tensor]], dim: int, spec: TokenizerSpec
+) -> dict[str, Tensor]:
+    """Every stream of all parts along `dim`; where one is shorter on an open axis, ends follow."""
+    joined = {}
+    for name in parts[0]:
+        arrays, end = [part[name] for part in parts], spec.stream(name).end
+        if end is not None:
+            longest = max(array.shape[-1] for array in arrays)
+            arrays = [functional.pad(a, (0, longest - a.shape[-1]), value=end) for a in arrays]
+        joined[name] = torch.cat(arrays, dim=dim)
+    return joined
