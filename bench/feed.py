@@ -7,8 +7,9 @@ they are installed, litdata, webdataset (one .npy for each window) and MDS shard
 contender gives one epoch of int64 tensors of (64, 1280) through a torch DataLoader, turn by turn,
 in a fresh process each. The memory-mapped array is read in the feed's own order; the others
 shuffle in their own way. The rate counts from the first request, so workers' starts are in it.
-`anon_mib` is the memory of all processes, without what is shared with files, after a tenth of the
-epoch and at its end.
+`cpu_us` is the time that a window costs on the cores, of all processes together; a machine with
+other work disturbs it less than the rate. `anon_mib` is the memory of all processes, without what
+is shared with files, after a tenth of the epoch and at its end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import json
 import multiprocessing
 import os
 import platform
+import resource
 import shutil
 import statistics
 import time
@@ -202,6 +204,7 @@ def epoch(name: str, folder: Path, workers: int, windows: int) -> Figures:
     torch.set_num_threads(1)
     batches = CONTENDERS[name][2](folder / name, workers)
     early, seen, total = 0.0, 0, 0
+    before = cpu_seconds()
     started = time.perf_counter()
     for batch in batches:
         seen += len(batch)
@@ -212,7 +215,22 @@ def epoch(name: str, folder: Path, workers: int, windows: int) -> Figures:
         elif seen >= windows - 4 * BATCH:
             late = anonymous_mib()
     seconds = time.perf_counter() - started
-    return {"rate": seen / seconds, "seen": seen, "sum": total, "anon_mib": [early, late]}
+    del batches
+    cpu_us = (cpu_seconds() - before) / seen * 1e6
+    memory = [early, late]
+    return {
+        "rate": seen / seconds,
+        "cpu_us": cpu_us,
+        "seen": seen,
+        "sum": total,
+        "anon_mib": memory,
+    }
+
+
+def cpu_seconds() -> float:
+    """Time on a core of this process and of its children that have ended."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
 
 
 def anonymous_mib() -> float:
@@ -300,7 +318,8 @@ def main() -> None:
 
 def report(workers: int, turns: dict[str, list[Figures]]) -> Figures:
     """A table of medians over the turns, and the same as figures."""
-    print(f"\n{workers} workers\n{'feed':<12}{'windows/s':>12}{'ours is':>9}{'goal':>6}  MiB")
+    print(f"\n{workers} workers")
+    print(f"{'feed':<12}{'windows/s':>12}{'ours is':>9}{'goal':>6}{'cpu us':>8}  MiB")
     ours = statistics.median(turn["rate"] for turn in turns["clipmill"])
     made: Figures = {}
     sums = {turn["sum"] for name in ("clipmill", "memmap") for turn in turns[name]}
@@ -309,10 +328,15 @@ def report(workers: int, turns: dict[str, list[Figures]]) -> Figures:
         rate = statistics.median(turn["rate"] for turn in figures)
         memory = [round(statistics.median(t["anon_mib"][end] for t in figures)) for end in (0, 1)]
         goal = f"{GOALS[name]:.1f}" if name in GOALS else ""
-        print(f"{name:<12}{rate:>12,.0f}{ours / rate:>9.2f}{goal:>6}  {memory[0]} to {memory[1]}")
+        cpu = statistics.median(turn["cpu_us"] for turn in figures)
+        print(
+            f"{name:<12}{rate:>12,.0f}{ours / rate:>9.2f}{goal:>6}{cpu:>8.1f}"
+            f"  {memory[0]} to {memory[1]}"
+        )
         made[name] = {
             "windows_per_s": round(rate),
             "ours_is": round(ours / rate, 3),
+            "cpu_us": round(cpu, 1),
             "seen": figures[0]["seen"],
             "anon_mib": memory,
         }

@@ -6,7 +6,7 @@
   `CLIP-WINDOW.json` with what was joined;
 - `mds`: `shard.NNNNN.mds` and `index.json`, which `streaming.StreamingDataset` opens;
 - `npy`: one `STREAM.npy` with all windows, or one for each grid (`STREAM-5x16x16.npy`), and
-  `index.jsonl`, whose n-th line for a file tells about its n-th row.
+  `index.jsonl`, where each window's line names the file and the row of every stream.
 
 Windows come in the order of clips and windows. The folder appears when it is whole.
 """
@@ -16,7 +16,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -30,6 +31,7 @@ from catalogs.shards import staged_folder
 from tokenize_jobs.feed_batch import ShardPool
 from tokenize_jobs.feed_index import FeedIndex, Wanted, build_index
 from tokenize_jobs.mds import MdsWriter
+from tokenize_jobs.packing import Packing
 from tokenize_jobs.shards import find_tokens
 
 __all__ = ["Exported", "Form", "export_tokens"]
@@ -151,11 +153,8 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _write_mds(folder: Path, samples: Iterator[Sample], index: FeedIndex, per_shard: int) -> None:
-    dtypes = {
-        name: "float32" if packing.dtype == "bfloat16" else packing.dtype
-        for name, packing in index.streams.items()
-    }
-    writer = MdsWriter(folder, {**{n: f"ndarray:{t}" for n, t in dtypes.items()}, "about": "json"})
+    columns = {name: f"ndarray:{_plain_type(packing)}" for name, packing in index.streams.items()}
+    writer = MdsWriter(folder, columns | {"about": "json"})
     for chunk in _chunks(samples, per_shard):
         writer.write_shard([{**arrays, "about": about} for arrays, about in chunk])
     writer.finish()
@@ -166,39 +165,44 @@ def _write_mds(folder: Path, samples: Iterator[Sample], index: FeedIndex, per_sh
 
 def _write_npy(folder: Path, samples: Iterator[Sample], index: FeedIndex) -> None:
     """Files are made in their final size and filled through a map: memory does not grow."""
-    counts = np.bincount(index.bucket, minlength=len(index.grids))
-    rows = [0] * len(index.grids)
-    files: list[dict[str, NDArray[Any]]] = []
-    names: list[dict[str, str]] = []
-    for grids, count in zip(index.grids, counts.tolist(), strict=True):
-        names.append({n: _npy_name(n, grid, len(index.grids)) for n, grid in grids.items()})
-        files.append(
-            {
-                name: np.lib.format.open_memmap(
-                    folder / names[-1][name],
-                    "w+",
-                    _plain_type(index, name),
-                    (count, *index.streams[name].shape(grid)),
-                )
-                for name, grid in grids.items()
-            }
+    counts = _windows_by_grid(index)
+    files = {
+        (stream, grid): np.lib.format.open_memmap(
+            folder / _npy_name(stream, grid, counts),
+            "w+",
+            _plain_type(index.streams[stream]),
+            (count, *index.streams[stream].shape(grid)),
         )
-    buckets = {json.dumps(grid): number for number, grid in enumerate(index.grids)}
+        for (stream, grid), count in counts.items()
+    }
+    filled = dict.fromkeys(files, 0)
     with open(folder / "index.jsonl", "w", encoding="utf-8") as lines:
         for arrays, about in samples:
-            grid = {n: index.streams[n].grid_of(array.shape) for n, array in arrays.items()}
-            bucket = buckets[json.dumps(grid)]
-            for name, array in arrays.items():
-                files[bucket][name][rows[bucket]] = array
-            line: Mapping[str, Any] = {"files": names[bucket], "row": rows[bucket], **about}
+            line: dict[str, Any] = {"files": {}, "rows": {}, **about}
+            for stream, array in arrays.items():
+                key = stream, index.streams[stream].grid_of(array.shape)
+                files[key][filled[key]] = array
+                line["files"][stream] = _npy_name(*key, counts)
+                line["rows"][stream] = filled[key]
+                filled[key] += 1
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
-            rows[bucket] += 1
 
 
-def _plain_type(index: FeedIndex, stream: str) -> np.dtype[Any]:
-    packing = index.streams[stream]
+def _windows_by_grid(index: FeedIndex) -> Counter[tuple[str, tuple[int, ...]]]:
+    """How many windows each stream has on each of its grids."""
+    counts: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    in_bucket = np.bincount(index.bucket, minlength=len(index.grids)).tolist()
+    for grids, count in zip(index.grids, in_bucket, strict=True):
+        for stream, grid in grids.items():
+            counts[stream, grid] += count
+    return counts
+
+
+def _plain_type(packing: Packing) -> np.dtype[Any]:
+    """What numpy arrays of a stream have when they are exported."""
     return np.dtype(np.float32) if packing.dtype == "bfloat16" else packing.stored
 
 
-def _npy_name(stream: str, grid: Sequence[int], buckets: int) -> str:
-    return f"{stream}-{'x'.join(map(str, grid))}.npy" if buckets > 1 else f"{stream}.npy"
+def _npy_name(stream: str, grid: Sequence[int], counts: Collection[tuple[str, Any]]) -> str:
+    several = sum(name == stream for name, _ in counts) > 1
+    return f"{stream}-{'x'.join(map(str, grid))}.npy" if several else f"{stream}.npy"

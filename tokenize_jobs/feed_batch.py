@@ -79,7 +79,7 @@ class ShardPool:
         width = int(sizes.max())
         uniform = bool((sizes == width).all())
         lines = (np.empty if uniform else np.zeros)((len(rows), width), np.uint8)
-        flat = memoryview(lines).cast("B")
+        flat = lines.data.cast("B")
         for file in np.unique(files):
             here = np.flatnonzero(files == file)
             into = [flat[n * width : (n + 1) * width] for n in here.tolist()]

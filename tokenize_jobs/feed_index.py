@@ -254,7 +254,7 @@ def _captions(session: Session, kind: str | None) -> pa.ListArray | None:
 def _same_tokenizer(rows: pa.Table, wanted: Wanted) -> tuple[str, str]:
     """Refuse windows of several weights or transforms, unless they were asked for."""
     for column in ("weights_hash", "transform_hash"):
-        found = pc.unique(rows[column]).to_pylist()
+        found = sorted(pc.unique(rows[column]).to_pylist())
         if len(found) > 1 and column not in (wanted.windows or ""):
             raise UsageError(
                 f"{wanted.table} has windows of {len(found)} different {column} values",

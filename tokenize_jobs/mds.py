@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["MdsWriter"]
 
 _VERSION = 2
-_SHAPE_TYPES = (np.uint8, np.uint16, np.uint32)
+_SHAPE_TYPES = ("<u1", "<u2", "<u4")
 
 
 class MdsWriter:
@@ -72,6 +72,7 @@ def _json(value: Any) -> bytes:
 
 def _array(array: NDArray[Any]) -> bytes:
     """The number of axes and the width of their lengths in a byte, the lengths, the values."""
-    width = next(n for n, kind in enumerate(_SHAPE_TYPES) if max(array.shape) <= np.iinfo(kind).max)
+    longest = max(array.shape)
+    width = 0 if longest < 2**8 else 1 if longest < 2**16 else 2
     shape = np.asarray(array.shape, _SHAPE_TYPES[width])
     return bytes([array.ndim << 2 | width]) + shape.tobytes() + array.tobytes()
