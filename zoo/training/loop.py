@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.artefact import save
 from zoo.card import Facts
 from zoo.errors import InputError, UsageError
 from zoo.inputs import check_input
@@ -222,8 +223,6 @@ class _Run:
             monitor.picture(self.step, comparison(x, made.output, self.spec.layout))
 
     def _finish(self, means: dict[str, float], facts: Facts | None) -> Outcome:
-        from zoo.artefact import save
-
         if self.ema:
             self.ema.copy_to(self.model)
         self.model.eval()
