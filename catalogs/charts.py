@@ -15,7 +15,16 @@ from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Bar", "Histogram", "bar_chart", "histogram_chart", "nice_ticks", "short_number"]
+__all__ = [
+    "Bar",
+    "Histogram",
+    "Point",
+    "bar_chart",
+    "histogram_chart",
+    "nice_ticks",
+    "scatter_chart",
+    "short_number",
+]
 
 SCALE = 2
 WIDTH = 640
@@ -27,6 +36,8 @@ PAPER, INK, QUIET, GRID, FILL, TRACK = (
     "#3f6fb5",
     "#eef2f7",
 )
+
+GROUPS = (FILL, "#b45309", "#047857", "#7c3aed")
 
 _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -52,6 +63,16 @@ class Histogram:
     counts: Sequence[int]
     below: int = 0
     above: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A labelled point; `group` decides its colour."""
+
+    label: str
+    x: float
+    y: float
+    group: int = 0
 
 
 @cache
@@ -136,6 +157,42 @@ def histogram_chart(title: str, data: Histogram, *, unit: str = "", subtitle: st
     canvas.box(left, bottom, right, bottom + 1, QUIET)
     _horizontal_axis(canvas, data, unit, left, right, bottom)
     return canvas.png()
+
+
+def scatter_chart(
+    title: str, points: Sequence[Point], *, x_unit: str, y_unit: str, subtitle: str = ""
+) -> bytes:
+    """Labelled points over a logarithmic horizontal axis, as a PNG."""
+    height = 380
+    canvas = _Canvas(WIDTH, height)
+    _heading(canvas, title, subtitle)
+    exponents = [math.log10(point.x) for point in points]
+    low, high = math.floor(min(exponents)), math.ceil(max(exponents) + 1e-9)
+    ticks = nice_ticks(*_widened([point.y for point in points]), 5)
+    left, right, top, bottom = 72.0, WIDTH - 110.0, 74.0, height - 48.0
+    span_y = ticks[-1] - ticks[0]
+    for tick in ticks:
+        y = bottom - (bottom - top) * (tick - ticks[0]) / span_y
+        canvas.box(left, y - 0.5, right, y + 0.5, GRID)
+        canvas.text(left - 10, y, short_number(tick), size=11, ink=QUIET, anchor="rm")
+    for power in range(low, high + 1):
+        x = left + (right - left) * (power - low) / max(high - low, 1)
+        canvas.box(x - 0.5, top, x + 0.5, bottom, GRID)
+        canvas.text(x, bottom + 9, short_number(10.0**power), size=11, ink=QUIET, anchor="ma")
+    canvas.text((left + right) / 2, bottom + 28, x_unit, size=11, ink=QUIET, anchor="ma")
+    canvas.text(left, top - 16, y_unit, size=11, ink=QUIET)
+    for point, exponent in zip(points, exponents, strict=True):
+        x = left + (right - left) * (exponent - low) / max(high - low, 1)
+        y = bottom - (bottom - top) * (point.y - ticks[0]) / span_y
+        canvas.box(x - 4, y - 4, x + 4, y + 4, GROUPS[point.group % len(GROUPS)], 4)
+        canvas.text(x + 8, y, point.label, size=11, anchor="lm")
+    return canvas.png()
+
+
+def _widened(values: Sequence[float]) -> tuple[float, float]:
+    """The range of values with a tenth of room on both sides, never empty."""
+    room = 0.1 * (max(values) - min(values)) or 1.0
+    return min(values) - room, max(values) + room
 
 
 def _horizontal_axis(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipmill.cli.options import AsJson
+from clipmill.cli.options import AsJson, CatalogPath, open_catalog
 from clipmill.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
+    from tokenize_jobs.bakeoff import Bakeoff
     from zoo.registry import Preset
 
 app = typer.Typer()
@@ -171,6 +172,76 @@ def push(
     folder = shipped().get(model, Path(model))
     facts = Facts.from_json(read_config(folder)["facts"])
     print(upload(load(f"local-dir:{folder}"), repo, facts=facts, private=not public))
+
+
+@zoo_app.command()
+def bakeoff(
+    catalog: CatalogPath,
+    selection: Annotated[
+        str | None, typer.Argument(metavar="SELECTION", help="A selection; else all clips.")
+    ] = None,
+    models: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Names, local-dir: or hf-hub: addresses.")
+    ] = "video/starter",
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition instead.")] = None,
+    clips: Annotated[int, typer.Option(min=1, help="At most so many, spread over all.")] = 16,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of each clip.")] = 17,
+    size: Annotated[int, typer.Option(min=16, help="Side of the square that is compared.")] = 128,
+    fps: Annotated[float | None, typer.Option(help="Frame rate; else each clip's own.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Also chart, sheet and JSON here.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare tokenizers on the same clips, and with H.264 and AV1 in the same bits.
+
+    \b
+    Examples:
+      clipmill zoo bakeoff corpus web --models video/starter,local-dir:runs/mine/model
+      clipmill zoo bakeoff corpus --models motion/starter --frames 64 --to bakeoff
+    """
+    from fractions import Fraction
+
+    from tokenize_jobs.bakeoff import bakeoff as compare
+    from zoo.hub import load
+
+    rate = None if fps is None else Fraction(fps).limit_denominator(1001)
+    result = compare(
+        open_catalog(catalog),
+        [load(name) for name in models.split(",")],
+        selection=selection,
+        where=where,
+        clips=clips,
+        frames=frames,
+        size=(size, size),
+        fps=rate,
+    )
+    told = result.to_json()
+    if to is not None:
+        _keep_bakeoff(result, to)
+    if as_json:
+        print_json(told)
+        return
+    rows = [{k: v for k, v in row.items() if k != "protocols"} for row in told["models"]]
+    print_table(list(rows[0]), [[_rounded(value) for value in row.values()] for row in rows])
+    note(f"{result.clips} clips of {result.frames} frames; --json tells each measure's protocol")
+
+
+def _keep_bakeoff(result: Bakeoff, folder: Path) -> None:
+    import json
+
+    from clipmill.cli.output import plain
+    from tokenize_jobs.bakeoff.picture import draw_chart, draw_sheet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bakeoff.json").write_text(json.dumps(plain(result.to_json()), indent=2) + "\n")
+    note(f"{draw_chart(result, folder / 'bakeoff.png')}")
+    if result.originals:
+        note(f"{draw_sheet(result, folder / 'sheet.png')}")
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 @app.command()
