@@ -7,6 +7,7 @@ packets are as many bits as the tokens, or just fewer; container bytes are not c
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 __all__ = ["CODECS", "Coded", "VideoCodec", "at_most_bits", "available"]
 
 Pictures = NDArray[np.uint8]
+
+_START_CODE = re.compile(rb"\x00\x00\x01")
+_H264_SEI = b"\x06"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,16 @@ def _coded(codec: VideoCodec, frames: Pictures, fps: Fraction, crf: int) -> Code
     shown = [frame for packet in (*packets, None) for frame in decoder.decode(packet)]
     shown.sort(key=lambda frame: frame.pts)
     pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in shown])
-    return Coded(8 * sum(packet.size for packet in packets), crf, pictures)
+    size = sum(_size(bytes(packet), codec) for packet in packets)
+    return Coded(8 * size, crf, pictures)
+
+
+def _size(data: bytes, codec: VideoCodec) -> int:
+    """Bytes of a packet, without the half kilobyte in which x264 tells its settings."""
+    if codec.encoder != "libx264":
+        return len(data)
+    told = sum(len(unit) for unit in _START_CODE.split(data) if unit[:1] == _H264_SEI)
+    return len(data) - told
 
 
 def _packets(encoder: Any, frames: Pictures) -> Iterator[Any]:
