@@ -85,7 +85,7 @@ class StreamSpec:
     rule and `step` positions for every further step. `levels` are the codebook sizes at a position
     (several for residual or product codes, none for latents); `channels` is the width of a latent.
     `ordered` names the axis along which any prefix decodes: `n` for query tokens, `level` for
-    residual codes.
+    residual codes, `stream` for a stream that refines those before it and may be left out.
     """
 
     name: str = "tokens"
@@ -168,6 +168,12 @@ class TokenizerSpec:
         strides = {axis.name: axis.stride for axis in stream.axes if not axis.extent}
         time = max(1, self.length.step // max(1, stream.step))
         return time, strides.get("h", 1), strides.get("w", 1)
+
+    @property
+    def hierarchical(self) -> bool:
+        """Whether the streams refine each other, so that the first ones decode alone."""
+        refining = [stream.ordered == "stream" for stream in self.streams[1:]]
+        return bool(refining) and all(refining)
 
     def stream(self, name: str) -> StreamSpec:
         for stream in self.streams:

@@ -152,17 +152,22 @@ class Tokenizer(nn.Module, ABC):
     @torch.no_grad()
     def decode(self, tokens: Tokens) -> Tensor:
         """Media of the size that was encoded, inside the value range."""
-        spec, cutter = self._ready()
+        _, cutter = self._ready()
+        self.check_tokens(tokens)
+        placed = tokens.to(self.device)
+        return torch.cat(
+            [self._decode_clip(placed.select(slice(i, i + 1)), cutter) for i in range(len(tokens))]
+        )
+
+    def check_tokens(self, tokens: Tokens) -> None:
+        """Raise SpecMismatchError unless this very tokenizer made `tokens`."""
+        spec = self.spec
         if tokens.spec_hash != spec.hash:
             raise SpecMismatchError(
                 f"these tokens were made by {tokens.spec.name} with spec {tokens.spec_hash[:12]}, "
                 f"not by {spec.name} with spec {spec.hash[:12]}",
                 hint="load the tokenizer that made them, or encode the clips again",
             )
-        placed = tokens.to(self.device)
-        return torch.cat(
-            [self._decode_clip(placed.select(slice(i, i + 1)), cutter) for i in range(len(tokens))]
-        )
 
     def tokens(self, streams: Mapping[str, Tensor], size: tuple[int, ...]) -> Tokens:
         """Stored arrays as tokens of this tokenizer, after a check of their shapes."""
@@ -170,6 +175,8 @@ class Tokenizer(nn.Module, ABC):
         grids = spec.grid(size)
         for stream in spec.streams:
             if stream.name not in streams:
+                if stream.ordered == "stream":
+                    continue
                 raise SpecMismatchError(f"stream {stream.name!r} is missing")
             given = tuple(streams[stream.name].shape[1:])
             wanted = grids[stream.name] + ((stream.trailing,) if stream.trailing else ())
@@ -217,11 +224,12 @@ class Tokenizer(nn.Module, ABC):
     def _decode_clip(self, clip: Tokens, cutter: Cutter) -> Tensor:
         spec, state = clip.spec, State()
         padded = spec.padded(clip.size)
+        present = [stream for stream in spec.streams if stream.name in clip.streams]
         used = dict.fromkeys(clip.streams, 0)
         parts = []
         for first, steps in cutter.schedule(padded[0]):
             piece = {}
-            for stream in spec.streams:
+            for stream in present:
                 count = first * stream.first + steps * stream.step
                 piece[stream.name] = clip.streams[stream.name].narrow(1, used[stream.name], count)
                 used[stream.name] += count

@@ -69,7 +69,10 @@ class Tokens:
         return replace(self, streams={name: v.to(device) for name, v in self.streams.items()})
 
     def keep(self, count: int) -> Tokens:
-        """The first `count` ordered tokens, or residual levels, of every position in time."""
+        """The first `count` ordered tokens or residual levels of every position in time; of a
+        hierarchy of streams, the first `count` streams."""
+        if self.spec.hierarchical:
+            return self._keep_streams(count)
         stream = self._only
         if not stream.ordered:
             raise UsageError(
@@ -82,6 +85,12 @@ class Tokens:
             raise UsageError(f"{count} tokens cannot be kept", allowed=f"1 to {most}")
         kept = value.narrow(axis, 0, min(count, value.shape[axis]))
         return replace(self, streams={stream.name: kept})
+
+    def _keep_streams(self, count: int) -> Tokens:
+        names = [stream.name for stream in self.spec.streams if stream.name in self.streams]
+        if not 1 <= count <= len(names):
+            raise UsageError(f"{count} streams cannot be kept", allowed=f"1 to {len(names)}")
+        return replace(self, streams={name: self.streams[name] for name in names[:count]})
 
     @staticmethod
     def join(parts: Sequence[Tokens]) -> Tokens:
