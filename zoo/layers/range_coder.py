@@ -19,7 +19,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PRECISION", "TOTAL", "Decoder", "Encoder", "cumulative", "decode", "encode"]
+__all__ = [
+    "PRECISION",
+    "TOTAL",
+    "Decoder",
+    "Encoder",
+    "cumulative",
+    "decode",
+    "encode",
+    "logistic_tables",
+]
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
@@ -93,6 +102,19 @@ def cumulative(probabilities: NDArray[np.float64]) -> list[list[int]]:
     counts = 1 + np.floor(share * (TOTAL - symbols)).astype(np.int64)
     counts[np.arange(len(counts)), counts.argmax(1)] += TOTAL - counts.sum(1)
     return np.pad(counts.cumsum(1), ((0, 0), (1, 0))).tolist()
+
+
+def logistic_tables(
+    reach: int, scales: NDArray[np.float64], means: NDArray[np.float64]
+) -> list[list[int]]:
+    """Tables of integers from -reach to reach under rounded logistics, each scale with each mean.
+
+    Symbol 0 is -reach; the table of `scales[i]` and `means[j]` has place `i * len(means) + j`.
+    """
+    edges = np.arange(-reach, reach + 2) - 0.5
+    scaled = (edges - means[None, :, None]) / scales[:, None, None]
+    below = 0.5 * (1 + np.tanh(scaled / 2))
+    return cumulative(np.diff(below).reshape(-1, len(edges) - 1))
 
 
 def encode(coder: Encoder, symbols: Iterable[int], tables: Iterable[Sequence[int]]) -> None:

@@ -234,12 +234,8 @@ class EntropyCodec(Tokenizer):
 @cache
 def _logistic_tables(limit: int) -> list[list[int]]:
     """Tables of a rounded logistic for all scales and fractions of the mean."""
-    reach = 2 * limit
-    edges = np.arange(-reach, reach + 2) - 0.5
     means = np.arange(_FRACTIONS) / _FRACTIONS
-    scaled = (edges - means[None, :, None]) / _SCALES.numpy()[:, None, None]
-    below = 0.5 * (1 + np.tanh(scaled / 2))
-    return range_coder.cumulative(np.diff(below).reshape(-1, len(edges) - 1))
+    return range_coder.logistic_tables(2 * limit, _SCALES.numpy(), means)
 
 
 def _down(config: Config) -> nn.Sequential:
