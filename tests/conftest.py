@@ -10,7 +10,18 @@ import pytest
 
 from catalogs.testing import CorpusTruth, render_corpus
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # there is a process of tests for each core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In a parallel run the tests of a file stay together, and so do all that share the cluster."""
+    for item in items:
+        shares_cluster = "cluster" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("cluster" if shares_cluster else item.path.name))
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +41,17 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> CorpusTruth:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
-    """The address of one local Ray cluster with two CPUs, shared by all tests that need one."""
+    """The address of one local Ray cluster with two CPUs, shared by all tests that need one.
+
+    Commands that tests start join it through `RAY_ADDRESS`.
+    """
     import ray
 
     context = ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
     )
-    yield context.address_info["gcs_address"]
+    address = context.address_info["gcs_address"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", address)
+        yield address
     ray.shutdown()

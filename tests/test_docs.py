@@ -114,7 +114,9 @@ RUN = [name for name, page in PAGES.items() if PROMISE in page.read_text(encodin
 
 
 @pytest.mark.parametrize("name", RUN)
-def test_the_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_run(
+    name: str, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     run_page(PAGES[name])
 

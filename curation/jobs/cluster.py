@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalogs.errors import ClipmillError, UsageError
+from curation.jobs.meanwhile import meanwhile
 from curation.jobs.settings import MillSettings
 
 __all__ = ["Crew", "Lost"]
@@ -50,18 +51,18 @@ class _Held:
 class Crew:
     """Workers on a local or a joined cluster, as many as there is work for.
 
-    One that dies is replaced.
+    One that dies is replaced. Without an `address`, Ray's own variable `RAY_ADDRESS` is followed.
     """
 
     def __init__(
         self, settings: MillSettings, catalog: str, workers: int | None, address: str | None
     ):
         if workers is not None and workers < 1:
-            raise UsageError(f"{workers} workers", allowed="1 or more")
+            raise UsageError(f"{workers} workers", allowed="1 or more, 0 to work without Ray")
         self._settings = settings
         self._catalog = catalog
         self._most = workers
-        self._address = address
+        self._address = address or os.environ.get("RAY_ADDRESS") or None
         self._session: str | None = None
         self._workers: list[Any] = []
         self._held: dict[Any, _Held] = {}
@@ -73,7 +74,8 @@ class Crew:
         import ray
 
         if not ray.is_initialized():
-            self._init(ray)
+            with meanwhile(_load):
+                self._init(ray)
         if self._most is None:
             self._most = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._workers = [self._worker() for _ in range(min(self._most, max(1, pieces)))]
@@ -120,6 +122,11 @@ class Crew:
         ray.shutdown()
         if self._address is None and not keep_logs:
             shutil.rmtree(self._session, ignore_errors=True)
+
+    @property
+    def size(self) -> int:
+        """How many workers there are by now."""
+        return len(self._workers)
 
     @property
     def busy(self) -> bool:
@@ -191,6 +198,15 @@ class Crew:
         for held in self._held.values():
             if held.worker == worker:
                 held.since = time.monotonic()
+
+
+def _load() -> None:
+    """What the driver needs next; Arrow looks for pandas at its first array, which takes long."""
+    import pyarrow as pa
+
+    import curation.jobs.work  # noqa: F401
+
+    pa.array([])
 
 
 @contextmanager

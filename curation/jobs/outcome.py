@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +13,7 @@ from catalogs.errors import ClipmillError
 from catalogs.schema import Column, spec_of
 from curation.media.errors import MediaError
 
-__all__ = ["Outcome", "Problem", "Rows", "pandas_sought"]
+__all__ = ["Outcome", "Problem", "Rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +111,3 @@ class Outcome:
             tables = [have.table, more.table]
             more.table = pa.concat_tables(tables, promote_options="default")
         self.rows[name] = more
-
-
-@contextmanager
-def pandas_sought() -> Iterator[None]:
-    """Meanwhile Arrow looks for pandas, as it would at its first array: a quarter of a second."""
-    search = threading.Thread(target=pa.array, args=([],))
-    search.start()
-    try:
-        yield
-    finally:
-        search.join()

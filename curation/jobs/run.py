@@ -17,7 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,12 +26,14 @@ import pyarrow as pa
 
 from catalogs.catalog import Catalog
 from catalogs.recipe import Recipe
+from curation.jobs.alone import Alone
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.commit import MEASURED, Committer
 from curation.jobs.job import FinishJob, Identified, IdentifyJob, MeasureJob
-from curation.jobs.outcome import Outcome, Problem, pandas_sought
+from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.plan import GIVEN_UP, Plan, finish_jobs, plan_sources
-from curation.jobs.progress import Progress, Tally, Watchdog, duration_text
+from curation.jobs.progress import Progress, Tally, Watchdog
+from curation.jobs.report import Report
 from curation.jobs.scan import Input, find_inputs
 from curation.jobs.settings import MillSettings
 from curation.segment import SegmentSettings
@@ -44,53 +46,6 @@ WATCHDOG_SHARE = 0.5
 """A piece of work is named when it has used this share of its wall-clock limit."""
 
 Job = IdentifyJob | MeasureJob | FinishJob
-
-
-@dataclass(slots=True)
-class Report:
-    """What a run did."""
-
-    run_id: str
-    status: str
-    inputs: int = 0
-    measured: int = 0
-    finished: int = 0
-    unchanged: int = 0
-    moved: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    still_quarantined: int = 0
-    clips: int = 0
-    frames: int = 0
-    media_s: float = 0.0
-    bytes: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Worker seconds by stage."""
-    wall_s: float = 0.0
-    catalog_version: int = 0
-    hosts: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    def lines(self) -> Iterator[str]:
-        """The closing summary."""
-        speed = self.media_s / self.wall_s if self.wall_s else 0.0
-        yield f"{self.inputs} files: {self.measured} measured, {self.unchanged} unchanged"
-        for count, text in (
-            (self.moved, "found at a new address"),
-            (self.duplicates, "with the same bytes as another file"),
-            (self.quarantined, "quarantined (clipmill quarantine shows why)"),
-            (self.still_quarantined, "in quarantine already (--retry tries them again)"),
-        ):
-            if count:
-                yield f"{count} {text}"
-        yield (
-            f"{self.media_s / 3600:.3f} h of media, {self.frames} frames, {self.clips} clips in "
-            f"{duration_text(self.wall_s)} ({speed:.1f} h/h)"
-        )
-        if self.status != "done":
-            yield f"the run was {self.status}; run it again to go on from here"
 
 
 def curate(
@@ -113,7 +68,8 @@ def curate(
         catalog: created when it does not exist.
         settings: how to cut and what to score; by default what `recipe` says.
         recipe: recorded with the run.
-        workers: processes; by default one for each CPU of the cluster.
+        workers: processes; by default one for each CPU of the cluster. With 0 this process does
+            all the work itself, without Ray.
         address: of a running Ray cluster; by default a local one is started.
         collection: name for inputs that bring none.
         license: licence of inputs that bring none.
@@ -124,7 +80,7 @@ def curate(
     cat = catalog if isinstance(catalog, Catalog) else Catalog.create(catalog, exist_ok=True)
     chosen = settings or MillSettings.of(recipe)
     arguments = {"paths": [str(path) for path in paths], "workers": workers, "retry": retry}
-    crew = Crew(chosen, cat.storage.root, workers, address)
+    crew = _crew(chosen, cat, workers, address)
     with _Run("curate", cat, chosen, recipe, arguments, crew, len(inputs), progress) as run:
         run.identify(inputs)
         run.execute(run.plan(retry=retry))
@@ -148,7 +104,7 @@ def recut(
     cat = catalog if isinstance(catalog, Catalog) else Catalog.open(catalog)
     chosen = settings or MillSettings.of(recipe)
     jobs = finish_jobs(cat.refresh(), chosen)
-    crew = Crew(chosen, cat.storage.root, workers, address)
+    crew = _crew(chosen, cat, workers, address)
     with _Run("recut", cat, chosen, recipe, {}, crew, len(jobs), progress) as run:
         run.execute(Plan(finish=jobs))
     return run.report
@@ -163,6 +119,15 @@ def newest_segment(catalog: Catalog) -> SegmentSettings:
     return SegmentSettings.from_mapping(json.loads(rows[0][0])) if rows else SegmentSettings()
 
 
+def _crew(
+    settings: MillSettings, catalog: Catalog, workers: int | None, address: str | None
+) -> Crew | Alone:
+    """Who does the work."""
+    if workers == 0:
+        return Alone(settings, catalog.storage.root)
+    return Crew(settings, catalog.storage.root, workers, address)
+
+
 class _Run:
     """One run: its workers, its tally, its commits and its row in `runs`."""
 
@@ -173,7 +138,7 @@ class _Run:
         settings: MillSettings,
         recipe: Recipe | None,
         arguments: dict[str, Any],
-        crew: Crew,
+        crew: Crew | Alone,
         pieces: int,
         stream: TextIO | None,
     ):
@@ -195,8 +160,7 @@ class _Run:
         self._chunks_left: dict[str, int] = {}
 
     def __enter__(self) -> _Run:
-        with pandas_sought():
-            self._crew.start(self._pieces)
+        self._crew.start(self._pieces)
         self._tally.started = time.monotonic()
         return self
 

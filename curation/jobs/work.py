@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import pyarrow as pa
 
 from catalogs.catalog import Catalog
 from catalogs.errors import ClipmillError
@@ -25,9 +26,10 @@ from catalogs.storage import Storage
 from curation import operators
 from curation.jobs.finish import Measured, finish_source
 from curation.jobs.job import Chunk, FinishJob, Identified, IdentifyJob, MeasureJob
+from curation.jobs.meanwhile import meanwhile
 from curation.jobs.measure import MeasuredVideo, measure_video, warm_up
 from curation.jobs.measure_take import measure_take
-from curation.jobs.outcome import Outcome, Problem, pandas_sought
+from curation.jobs.outcome import Outcome, Problem
 from curation.jobs.rows import (
     MOTION_COLUMNS,
     SOUND_COLUMNS,
@@ -72,7 +74,7 @@ class Worker:
 
     def ready(self) -> None:
         """Load what the first piece of work would otherwise wait for, here and in the child."""
-        with pandas_sought():
+        with meanwhile(pa.array, []):  # looks for pandas, which takes a quarter of a second
             self._guard.call(warm_up)
             len(self._operators)
 

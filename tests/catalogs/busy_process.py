@@ -19,8 +19,8 @@ from catalogs.maintenance import compact
 from catalogs.query import Session
 
 CLIPS = 2
-PACE_S = 0.02
-FULL_CHECK_EVERY = 50
+PACE_S = 0.1
+FULL_CHECK_EVERY = 10
 BLUR = Column("blur", pa.float64(), "how blurred the clip is")
 CHECK = """
     select count(*), count(*) filter (

@@ -22,7 +22,7 @@ LEFT, RIGHT = (217, 115, 13), (36, 104, 201)
 
 
 @pytest.fixture(scope="module")
-def looked(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def looked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wave, a thing that is no body, and a film of three seconds; tests must not change it."""
     folder = tmp_path_factory.mktemp("looked")
     media = folder / "media"
@@ -32,7 +32,7 @@ def looked(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (media / "thing.bvh").write_text(named.replace("mixamorig:", "").replace("Left", "Le_"))
     render_video(media / "film.mp4", [Shot("pan_left", 72)], size=(192, 108))
     settings = MillSettings(segment=SegmentSettings(detector="none"))
-    curate([media], folder / "catalog", settings=settings, workers=2, progress=None)
+    curate([media], folder / "catalog", settings=settings, workers=0, progress=None)
     for file in media.iterdir():
         file.unlink()
     return folder / "catalog"

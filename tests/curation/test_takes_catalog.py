@@ -1,12 +1,8 @@
-"""Takes in a catalog: captions, labels, cutting again, overrides, and runs that are killed."""
+"""Takes in a catalog: captions, labels, cutting again, overrides and damage."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +11,7 @@ from catalogs import Catalog
 from catalogs.errors import NotFoundError
 from catalogs.query import Session
 from catalogs.recipe import load_recipe, parse_recipe
-from catalogs.testing import ACTIONS, render_take
+from catalogs.testing import render_take
 from curation.captions.imports import import_labels
 from curation.jobs.run import Report, curate, recut
 from curation.jobs.settings import MillSettings
@@ -26,8 +22,6 @@ from curation.mocap.stored import stored_motion
 from curation.segment import SegmentSettings
 
 WHOLE = MillSettings(segment=SegmentSettings(detector="none"))
-STAMPS = {"created", "run_id", "host"}
-MANY = 120
 # what a label names or shows, for the contents of the real labelled takes
 SHOWN_BY = {
     "bow": "bows",
@@ -45,22 +39,11 @@ SHOWN_BY = {
 
 
 def mill(media: Path, catalog: Path, **options: object) -> Report:
-    return curate([media], catalog, workers=2, progress=None, **options)  # type: ignore[arg-type]
-
-
-def contents(folder: Path) -> dict[str, list[str]]:
-    """All tables but the runs, sorted, without when and where rows were written."""
-    catalog = Catalog.open(folder)
-    tables = {}
-    for table in catalog.tables():
-        names = [c.name for c in catalog.columns(table) if c.name not in STAMPS]
-        query = f"select {', '.join(names)} from {table.replace('/', '_')}"
-        tables[table] = sorted(map(repr, catalog.sql(query).rows()))
-    return {name: rows for name, rows in tables.items() if name != "runs" and rows}
+    return curate([media], catalog, workers=0, progress=None, **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def takes(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A walk, a kick with the left leg and two waves, whole; tests must not change it."""
     folder = tmp_path_factory.mktemp("takes")
     (folder / "media" / "a").mkdir(parents=True)
@@ -117,7 +100,7 @@ def test_stored_motions_mirror_into_the_other_side(takes: Path) -> None:
 
 
 def test_labelled_real_takes_are_named_by_stored_captions(
-    shared_data: Path, cluster: str, tmp_path: Path
+    shared_data: Path, tmp_path: Path
 ) -> None:
     folder = shared_data / "mocap" / "bandai"
     mill(folder, tmp_path / "c", settings=WHOLE)
@@ -211,7 +194,7 @@ def test_broken_labels_are_named_with_file_and_line(takes: Path, tmp_path: Path)
 # -- cutting again, overrides --------------------------------------------------------------
 
 
-def test_recut_opens_no_file_and_keeps_unchanged_clips(cluster: str, tmp_path: Path) -> None:
+def test_recut_opens_no_file_and_keeps_unchanged_clips(tmp_path: Path) -> None:
     media = tmp_path / "media"
     media.mkdir()
     for action in ("walk", "jump", "squat"):
@@ -221,7 +204,7 @@ def test_recut_opens_no_file_and_keeps_unchanged_clips(cluster: str, tmp_path: P
         file.unlink()
     query = "select clip_id, uri, start_frame, end_frame from clips"
     first = set(Catalog.open(tmp_path / "c").sql(query).rows())
-    recut(tmp_path / "c", settings=WHOLE, workers=2, progress=None)
+    recut(tmp_path / "c", settings=WHOLE, workers=0, progress=None)
     catalog = Catalog.open(tmp_path / "c")
     second = set(catalog.sql(query).rows())
     assert len(second) == 3
@@ -237,7 +220,7 @@ def test_recut_opens_no_file_and_keeps_unchanged_clips(cluster: str, tmp_path: P
     assert catalog.rows("scores/take_quality") == len(first | second)
 
 
-def test_overrides_of_a_recipe_reach_the_reader(cluster: str, tmp_path: Path) -> None:
+def test_overrides_of_a_recipe_reach_the_reader(tmp_path: Path) -> None:
     media = tmp_path / "media"
     media.mkdir()
     render_take(media / "walk.bvh", "walk", unit="cm")
@@ -261,7 +244,7 @@ def test_overrides_of_a_recipe_reach_the_reader(cluster: str, tmp_path: Path) ->
     assert recorded["mocap"]["unit"] == "mm"
 
 
-# -- damage, many takes, and kills -----------------------------------------------------------------
+# -- damage --------------------------------------------------------------------------------
 
 
 def refused(catalog: Path) -> dict[str, str]:
@@ -269,7 +252,7 @@ def refused(catalog: Path) -> dict[str, str]:
     return {Path(uri).name: detail for uri, detail in rows}
 
 
-def test_damaged_takes_are_quarantined_with_line_and_reason(cluster: str, tmp_path: Path) -> None:
+def test_damaged_takes_are_quarantined_with_line_and_reason(tmp_path: Path) -> None:
     media = tmp_path / "media"
     media.mkdir()
     text = render_take(media / "good.bvh", "walk").path.read_text()
@@ -282,38 +265,12 @@ def test_damaged_takes_are_quarantined_with_line_and_reason(cluster: str, tmp_pa
 
 
 def test_real_damaged_takes_are_quarantined_with_line_and_reason(
-    shared_data: Path, cluster: str, tmp_path: Path
+    shared_data: Path, tmp_path: Path
 ) -> None:
     names = ("lfs_pointer.npy", "bvh_skeleton_no_motion.bvh", "bvh_full_precision_frame_time.bvh")
     paths = [shared_data / "broken" / name for name in names]
-    curate(paths, tmp_path / "c", workers=2, progress=None)
+    curate(paths, tmp_path / "c", workers=0, progress=None)
     details = refused(tmp_path / "c")
     assert set(details) == set(names[:2])
     assert details[names[0]].startswith("line 1: a pointer of Git LFS")
     assert details[names[1]].startswith("line 143: a skeleton and one frame")
-
-
-def test_many_takes_survive_the_death_of_the_driver(cluster: str, tmp_path: Path) -> None:
-    media = tmp_path / "media"
-    media.mkdir()
-    for number in range(MANY):
-        action = ACTIONS[number % len(ACTIONS)]
-        render_take(media / f"take{number:04d}.bvh", action, seed=number, seconds=2)
-    quiet = mill(media, tmp_path / "quiet")
-    assert (quiet.measured, quiet.quarantined) == (MANY, 0)
-    command = [
-        sys.executable, "-m", "clipmill", "curate", str(media), "--catalog",
-        str(tmp_path / "killed"), "--workers", "2", "--address", cluster, "--quiet",
-    ]  # fmt: skip
-    kills = 0
-    for wait_s in (6.0, 4.0):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        try:
-            process.communicate(timeout=wait_s)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.communicate()
-            kills += 1
-    assert kills
-    mill(media, tmp_path / "killed")
-    assert contents(tmp_path / "killed") == contents(tmp_path / "quiet")

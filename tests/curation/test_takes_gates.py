@@ -45,16 +45,14 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TakeTruth]:
 
 
 @pytest.fixture(scope="module")
-def judged(
-    cluster: str, spoilt: dict[str, TakeTruth], tmp_path_factory: pytest.TempPathFactory
-) -> Catalog:
+def judged(spoilt: dict[str, TakeTruth], tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     """The takes selected by the shipped recipe: cut as it says (sound), and whole (whole)."""
     folder = tmp_path_factory.mktemp("judged") / "catalog"
     recipe = load_recipe("mocap")
     paths = [truth.path for truth in spoilt.values()]
-    curate(paths, folder, recipe=recipe, workers=2, progress=None)
+    curate(paths, folder, recipe=recipe, workers=0, progress=None)
     uncut = replace(recipe, segment=Segment("none"))
-    recut(folder, recipe=uncut, workers=2, progress=None)
+    recut(folder, recipe=uncut, workers=0, progress=None)
     catalog = Catalog.open(folder)
     select(catalog, recipe, "sound")
     select(catalog, uncut, "whole")
@@ -100,10 +98,10 @@ def test_a_clean_take_passes_every_gate(judged: Catalog, action: str) -> None:
 
 
 def test_clean_real_takes_pass_and_the_sliding_pair_is_ordered(
-    shared_data: Path, cluster: str, tmp_path: Path
+    shared_data: Path, tmp_path: Path
 ) -> None:
     recipe = load_recipe("mocap")
-    curate([shared_data / "mocap"], tmp_path / "c", recipe=recipe, workers=2, progress=None)
+    curate([shared_data / "mocap"], tmp_path / "c", recipe=recipe, workers=0, progress=None)
     catalog = Catalog.open(tmp_path / "c")
     select(catalog, recipe, "sound")
     refused = catalog.sql(

@@ -1,0 +1,54 @@
+"""A crew of one: this process does the work itself, without Ray.
+
+For a debugger, a notebook, or a few files that are done before a cluster would be up. Decoding is
+guarded as ever; but nobody survives the death of this process.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from curation.jobs.settings import MillSettings
+
+__all__ = ["Alone"]
+
+
+class Alone:
+    """Takes work as `Crew` does, and does a piece of it whenever results are asked for."""
+
+    has_room = True
+
+    def __init__(self, settings: MillSettings, catalog: str):
+        self._settings = settings
+        self._catalog = catalog
+        self._worker: Any = None
+        self._waiting: deque[Any] = deque()
+        self.hosts = [socket.gethostname()]
+
+    def start(self, pieces: int) -> None:
+        from curation.jobs.work import Worker
+
+        self._worker = Worker(self._settings, self._catalog)
+        self._worker.ready()
+
+    def stop(self, *, keep_logs: bool = False) -> None:
+        self._worker = None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting)
+
+    def submit(self, job: Any) -> None:
+        self._waiting.append(job)
+
+    def collect(self, timeout_s: float) -> Iterator[tuple[Any, Any]]:
+        """The next piece of work as (job, result), however long it takes."""
+        job = self._waiting.popleft()
+        yield job, self._worker.work(job)
+
+    def running(self) -> Iterator[tuple[object, Any, float]]:
+        """Nothing is being done while anybody can look."""
+        return iter(())
