@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from zoo.layers import range_coder
+from zoo.layers.quantizers.base import straight_through
 
 __all__ = ["count", "flat", "named", "pack", "rounded", "unpack"]
 
@@ -40,8 +41,7 @@ def named(net: nn.Module, vector: Tensor) -> dict[str, Tensor]:
 
 def rounded(values: Tensor, step: float, limit: int) -> Tensor:
     """Values as multiples of `step`, at most `limit` of them, with straight gradients."""
-    multiples = (values / step).round().clamp(-limit, limit) * step
-    return values + (multiples - values).detach()
+    return straight_through(values, (values / step).round().clamp(-limit, limit) * step)
 
 
 def pack(integers: Tensor, limit: int) -> bytes:

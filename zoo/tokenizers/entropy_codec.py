@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.layers import range_coder
+from zoo.layers.quantizers.base import straight_through
 from zoo.registry import Preset
 from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
 from zoo.tokenizer import Reconstruction, State, Tokenizer
@@ -122,7 +123,7 @@ class EntropyCodec(Tokenizer):
 
     def forward(self, x: Tensor) -> Reconstruction:
         latents = self._latents(x)
-        rounded = latents + (latents.round() - latents).detach()
+        rounded = straight_through(latents, latents.round())
         output = self.decoder(rounded).unflatten(0, (len(x), -1)).transpose(1, 2)
         bits = self._bits(rounded.unflatten(0, (len(x), -1))).sum()
         ids = (rounded.detach().long() + self.config.limit).movedim(1, -1)
