@@ -18,10 +18,18 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In a parallel run the tests of a file stay together, and so do all that share the cluster."""
+    """In a parallel run the tests of a file stay together, and so do all that share the cluster.
+
+    Those come first: nothing else takes as long.
+    """
     for item in items:
-        shares_cluster = "cluster" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("cluster" if shares_cluster else item.path.name))
+        group = "cluster" if _shares_cluster(item) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_shares_cluster, reverse=True)
+
+
+def _shares_cluster(item: pytest.Item) -> bool:
+    return "cluster" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture(scope="session")
