@@ -19,6 +19,9 @@ __all__ = ["TimeEmbedding", "denoised", "mixed"]
 SLOWEST = 1_000.0
 """Ratio of the fastest to the slowest wave that a time is told by."""
 
+EARLIEST = 1e-3
+"""Nothing is to be learned of a picture that is clean already."""
+
 Predict = Callable[[Tensor, Tensor], Tensor]
 """(mixture, times of shape (B,)) to the clean picture."""
 
@@ -40,8 +43,11 @@ class TimeEmbedding(nn.Module):
 
 
 def mixed(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mixtures of a training batch with noise, and their times, most of them in the middle."""
-    time = torch.randn(len(x), device=x.device).sigmoid()
+    """Mixtures of a training batch with noise, and their times.
+
+    Late times come more often: there only the condition tells what the picture is.
+    """
+    time = torch.rand(len(x), device=x.device).sqrt().clamp_min(EARLIEST)
     share = time.view(-1, *(1,) * (x.dim() - 1)).to(x.dtype)
     return x + share * (torch.randn_like(x) - x), time
 

@@ -246,7 +246,7 @@ def _by_clip(x: Tensor, windows: Tensor) -> Tensor:
 
 
 def _embedding(count: int, width: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(1, count, width) * 0.02)
+    return nn.Parameter(torch.randn(1, count, width) * 0.5)
 
 
 def _layers(width: int, heads: int, depth: int, condition: int = 0) -> nn.ModuleList:
