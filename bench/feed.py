@@ -9,7 +9,7 @@ in a fresh process each. The memory-mapped array is read in the feed's own order
 shuffle in their own way. The rate counts from the first request, so workers' starts are in it.
 `cpu_us` is the time that a window costs on the cores, of all processes together; a machine with
 other work disturbs it less than the rate. `anon_mib` is the memory of all processes, without what
-is shared with files, after a tenth of the epoch and at its end.
+is shared with files, after a tenth and after nine tenths of the epoch.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from tokenize_jobs.feed import TokenFeed
 from tokenize_jobs.shards import ShardWriter, TokenStream, TokenTable, Window
 
 CODES, IDS, BATCH, SEED = 32_768, 1_280, 64, 1
+LOOKS = (0.1, 0.9)
+"""How far an epoch is when memory is looked at."""
 WINDOWS_PER_COMMIT = 25_000
 TABLE = TokenTable("video/bench", "5" * 64, "3" * 64, [TokenStream(levels=(CODES,))])
 
@@ -203,21 +205,18 @@ def epoch(name: str, folder: Path, workers: int, windows: int) -> Figures:
     """One epoch of one contender, in this process."""
     torch.set_num_threads(1)
     batches = CONTENDERS[name][2](folder / name, workers)
-    early, seen, total = 0.0, 0, 0
+    memory: list[float] = []
+    seen = total = 0
     before = cpu_seconds()
     started = time.perf_counter()
     for batch in batches:
         seen += len(batch)
         total += int(batch.flatten(1)[:, 0].sum())
-        if not early and seen >= windows // 10:
-            early = anonymous_mib()
-            late = early
-        elif seen >= windows - 4 * BATCH:
-            late = anonymous_mib()
+        if len(memory) < len(LOOKS) and seen >= LOOKS[len(memory)] * windows:
+            memory.append(anonymous_mib())
     seconds = time.perf_counter() - started
     del batches
     cpu_us = (cpu_seconds() - before) / seen * 1e6
-    memory = [early, late]
     return {
         "rate": seen / seconds,
         "cpu_us": cpu_us,

@@ -15,7 +15,6 @@ connection to it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -24,6 +23,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.compute as pc
+import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from catalogs.catalog import Catalog
@@ -48,6 +48,7 @@ from tokenize_jobs.shards import find_tokens
 __all__ = ["FeedLoader", "TokenFeed", "TrainContext"]
 
 Batch = dict[str, Any]
+_PIPED_BYTES = 1 << 20
 
 
 class TrainContext(Protocol):
@@ -208,12 +209,12 @@ class TokenFeed(IterableDataset):
         """
         worker = get_worker_info()
         if worker is not None:
-            yield from self._produce(worker.id, worker.num_workers)
+            yield from map(self._batcher.tensors, self._produce(worker.id, worker.num_workers))
             return
         self._fold()
-        for batch in self._produce(0, 1):
+        for arrays in self._produce(0, 1):
             self._given += 1
-            yield batch
+            yield self._batcher.tensors(arrays)
         self._next_epoch()
 
     def loader(
@@ -263,13 +264,6 @@ class TokenFeed(IterableDataset):
             self._given = 0
             self.__dict__.pop("_batches", None)
 
-    def _narrow(self) -> TokenFeed:
-        """This feed, giving ids as they are stored."""
-        assert self._batches
-        other = copy.copy(self)
-        other._batcher = replace(self._batcher, ids="stored")
-        return other
-
     def _next_epoch(self) -> None:
         self.set_epoch(self._epoch + 1)
 
@@ -316,39 +310,77 @@ class TokenFeed(IterableDataset):
             places = batches[number]
             chosen = entries[places]
             salts = hash_numbers(chosen, self.seed, self._epoch) ^ hash_numbers(copies[places], 5)
-            yield self._batcher.batch(chosen, salts.astype(np.int64)) | {"step": step + 1}
+            yield self._batcher.arrays(chosen, salts.astype(np.int64)) | {"step": step + 1}
 
 
 class FeedLoader:
     """A feed read by worker processes, which keeps count of what arrived.
 
-    Ids cross from process to process in the type they are stored in, a quarter of an int64 or
-    less, and are widened here. Pinned batches are widened before, so that they stay pinned.
+    Workers send small arrays through their pipe, in the type they are stored in, and tensors are
+    made here. torch would hand over each tensor in shared memory of its own, which costs several
+    times as much for a batch of ids; larger arrays than a megabyte go that way, where it pays.
     """
 
     def __init__(
         self, feed: TokenFeed, workers: int, prefetch: int, start: str | None, pin_memory: bool
     ):
         self.feed = feed
-        self._options: dict[str, Any] = {"num_workers": workers, "pin_memory": pin_memory}
-        if workers:
-            self._options |= {"prefetch_factor": prefetch, "multiprocessing_context": start}
+        self._workers, self._pin = workers, pin_memory
+        self._options = {"prefetch_factor": prefetch, "multiprocessing_context": start}
 
     def __len__(self) -> int:
         return len(self.feed)
 
     def __iter__(self) -> Iterator[Batch]:
         """The rest of the epoch; afterwards the feed stands at the next one."""
+        batches = self._from_workers() if self._workers else iter(self.feed)
+        return map(_pinned, batches) if self._pin else batches
+
+    def _from_workers(self) -> Iterator[Batch]:
         feed = self.feed
-        if not self._options["num_workers"]:
-            yield from DataLoader(feed, batch_size=None, **self._options)
-            return
         feed._fold()
-        narrow = feed if self._options["pin_memory"] else feed._narrow()
-        for batch in DataLoader(narrow, batch_size=None, **self._options):
+        assert feed._batches, "made here, so that forked workers need not"
+        loader = DataLoader(
+            _Arrays(feed),
+            batch_size=None,
+            num_workers=self._workers,
+            collate_fn=_unchanged,
+            **self._options,
+        )
+        for batch in loader:
             feed._given += 1
-            yield feed._batcher.widened(batch)
+            yield feed._batcher.tensors({name: _as_array(value) for name, value in batch.items()})
         feed._next_epoch()
+
+
+class _Arrays(IterableDataset):
+    """A worker's batches as arrays, large ones in shared memory."""
+
+    def __init__(self, feed: TokenFeed):
+        self._feed = feed
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        for batch in self._feed._produce(worker.id, worker.num_workers):
+            yield {name: _shared(value) for name, value in batch.items()}
+
+
+def _shared(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.nbytes > _PIPED_BYTES:
+        return torch.from_numpy(value)
+    return value
+
+
+def _as_array(value: Any) -> Any:
+    return value.numpy() if isinstance(value, torch.Tensor) else value
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
+
+
+def _pinned(batch: Batch) -> Batch:
+    return {n: v.pin_memory() if isinstance(v, torch.Tensor) else v for n, v in batch.items()}
 
 
 def _check_numbers(batch: int, rank: int, world: int) -> None:

@@ -109,8 +109,11 @@ class Batcher:
     classes: str | None = None
     class_names: Sequence[str] = ()
 
-    def batch(self, entries: Numbers, salts: Numbers) -> dict[str, Any]:
-        """The windows at `entries`; `salts` decide which of several captions each one gets."""
+    def arrays(self, entries: Numbers, salts: Numbers) -> dict[str, Any]:
+        """The windows at `entries` as arrays and lists, which cross to another process cheaply.
+
+        `salts` decide which of several captions each one gets.
+        """
         made: dict[str, Any] = {}
         for name, packing in self.index.streams.items():
             made |= self._stream(name, packing, entries)
@@ -124,13 +127,16 @@ class Batcher:
             made["captions"] = _one_each(self.index.captions.take(taken), salts)
         return made
 
-    def widened(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """A batch of stored ids in the type that was asked for."""
-        if self.ids == "int64":
-            for name, packing in self.index.streams.items():
-                if packing.dtype.startswith("uint"):
-                    batch[name] = torch.from_numpy(batch[name].numpy().astype(np.int64))
-        return batch
+    def tensors(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        """What training gets: every array as a tensor, ids in the type that was asked for."""
+        made = {}
+        for name, value in arrays.items():
+            packing = self.index.streams.get(name)
+            if packing is not None:
+                made[name] = to_tensor(value, packing, self.ids)
+            else:
+                made[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        return made
 
     def _stream(self, name: str, packing: Packing, entries: Numbers) -> dict[str, Any]:
         index = self.index
@@ -139,27 +145,20 @@ class Batcher:
         sizes = np.asarray([packing.nbytes(grid) for grid in grids], np.int64)[buckets]
         lines = self.pool.gather(name, index.file[entries], index.row[entries], sizes)
         values = lines.view(packing.stored)
-        unit = packing.nbytes((1,))
-        made: dict[str, Any] = {}
-        if self.lengths:
-            made[f"{name}_lengths"] = torch.from_numpy(sizes // unit)
+        lengths = sizes // packing.nbytes((1,))
+        made: dict[str, Any] = {f"{name}_lengths": lengths} if self.lengths else {}
         if self.bucket:
-            grid = grids[buckets[0]]
-            made[name] = to_tensor(
-                values.reshape(len(entries), *packing.shape(grid)), packing, self.ids
-            )
-            return made
-        longest = lines.shape[1] // unit
-        inside = np.arange(longest) < (sizes // unit)[:, None]
-        values = values.reshape(len(entries), *packing.shape((longest,)))
+            shape = packing.shape(grids[buckets[0]])
+            return made | {name: values.reshape(len(entries), *shape)}
+        inside = np.arange(lengths.max()) < lengths[:, None]
+        values = values.reshape(len(entries), *packing.shape((int(lengths.max()),)))
         if self.pad:
             values[~inside] = self.pad
-        made[name] = to_tensor(values, packing, self.ids)
-        made[f"{name}_mask"] = torch.from_numpy(inside)
-        made[f"{name}_grid"] = torch.tensor([grids[bucket] for bucket in buckets.tolist()])
-        return made
+        made[f"{name}_mask"] = inside
+        made[f"{name}_grid"] = np.asarray([grids[bucket] for bucket in buckets.tolist()])
+        return made | {name: values}
 
-    def _class_ids(self, values: pa.Array) -> torch.Tensor:
+    def _class_ids(self, values: pa.Array) -> Numbers:
         ids = pc.index_in(values, pa.array(self.class_names, pa.string()))
         if ids.null_count:
             strange = values.filter(pc.is_null(ids))[0].as_py()
@@ -168,14 +167,14 @@ class Batcher:
                 allowed=", ".join(self.class_names[:20]),
                 hint="give the names of all classes as class_names",
             )
-        return torch.from_numpy(ids.to_numpy().astype(np.int64))
+        return ids.to_numpy().astype(np.int64)
 
 
-def _joined(values: pa.Array) -> torch.Tensor | list[str]:
+def _joined(values: pa.Array) -> NDArray[Any] | list[str]:
     if pa.types.is_string(values.type):
         texts: list[str] = values.to_pylist()
         return texts
-    return torch.from_numpy(values.to_numpy(zero_copy_only=False).copy())
+    return values.to_numpy(zero_copy_only=False).copy()
 
 
 def _one_each(captions: pa.ListArray, salts: Numbers) -> list[str]:
