@@ -24,7 +24,7 @@ from typing import Any
 
 from catalogs.errors import NotFoundError, UsageError
 
-__all__ = ["DAY_S", "SCHEMES", "Storage", "StoredFile"]
+__all__ = ["DAY_S", "SCHEMES", "Storage", "StoredFile", "local_copy"]
 
 DAY_S = 86_400.0
 SCHEMES = ("s3", "gs", "az")
@@ -252,3 +252,16 @@ def _is_orphan(staged: Path) -> bool:
     except PermissionError:
         return False
     return False
+
+
+@contextlib.contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """A file by its address as a local one; from an object store it is fetched meanwhile."""
+    if uri.partition("://")[0] not in SCHEMES:
+        yield Path(uri)
+        return
+    prefix, _, name = uri.rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="clipmill-") as folder:
+        path = Path(folder) / name
+        Storage(prefix).fetch(name, path)
+        yield path

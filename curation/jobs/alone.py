@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
-
-from curation.jobs.settings import MillSettings
 
 __all__ = ["Alone"]
 
@@ -21,17 +19,14 @@ class Alone:
 
     has_room = True
 
-    def __init__(self, settings: MillSettings, catalog: str):
-        self._settings = settings
-        self._catalog = catalog
+    def __init__(self, make: Callable[[], Any]):
+        self._make = make
         self._worker: Any = None
         self._waiting: deque[Any] = deque()
         self.hosts = [socket.gethostname()]
 
     def start(self, pieces: int) -> None:
-        from curation.jobs.work import Worker
-
-        self._worker = Worker(self._settings, self._catalog)
+        self._worker = self._make()
         self._worker.ready()
 
     def stop(self, *, keep_logs: bool = False) -> None:

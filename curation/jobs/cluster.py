@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from catalogs.errors import ClipmillError, UsageError
 from curation.jobs.meanwhile import meanwhile
-from curation.jobs.settings import MillSettings
 
 __all__ = ["Crew", "Lost"]
 
@@ -48,19 +47,38 @@ class _Held:
     since: float
 
 
+class _Seat:
+    """The actor that a worker sits in."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self._worker = make()
+
+    def ready(self) -> Any:
+        return self._worker.ready()
+
+    def work(self, job: Any) -> Any:
+        return self._worker.work(job)
+
+
 class Crew:
     """Workers on a local or a joined cluster, as many as there is work for.
 
-    One that dies is replaced. Without an `address`, Ray's own variable `RAY_ADDRESS` is followed.
+    `make` builds a worker (`ready()` and `work(job)`) where it is to work; one that dies is
+    replaced. Without an `address`, Ray's own variable `RAY_ADDRESS` is followed.
     """
 
     def __init__(
-        self, settings: MillSettings, catalog: str, workers: int | None, address: str | None
+        self,
+        make: Callable[[], Any],
+        workers: int | None = None,
+        address: str | None = None,
+        *,
+        gpus: float = 0.0,
     ):
         if workers is not None and workers < 1:
             raise UsageError(f"{workers} workers", allowed="1 or more, 0 to work without Ray")
-        self._settings = settings
-        self._catalog = catalog
+        self._make = make
+        self._gpus = gpus
         self._most = workers
         self._address = address or os.environ.get("RAY_ADDRESS") or None
         self._session: str | None = None
@@ -105,10 +123,8 @@ class Crew:
     def _worker(self) -> Any:
         import ray
 
-        from curation.jobs.work import Worker
-
-        actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
-        return actor.remote(self._settings, self._catalog)
+        actor = ray.remote(num_cpus=1, num_gpus=self._gpus, max_restarts=0)(_Seat)
+        return actor.remote(self._make)
 
     def stop(self, *, keep_logs: bool = False) -> None:
         """Dismiss the workers and leave the cluster; a local one ends and takes its logs along."""

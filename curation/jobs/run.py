@@ -10,15 +10,14 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-import signal
 import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -36,6 +35,7 @@ from curation.jobs.progress import Progress, Tally, Watchdog
 from curation.jobs.report import Report
 from curation.jobs.scan import Input, find_inputs
 from curation.jobs.settings import MillSettings
+from curation.jobs.uninterrupted import uninterrupted
 from curation.segment import SegmentSettings
 
 __all__ = ["Report", "curate", "newest_segment", "recut"]
@@ -123,9 +123,15 @@ def _crew(
     settings: MillSettings, catalog: Catalog, workers: int | None, address: str | None
 ) -> Crew | Alone:
     """Who does the work."""
-    if workers == 0:
-        return Alone(settings, catalog.storage.root)
-    return Crew(settings, catalog.storage.root, workers, address)
+    make = partial(_worker, settings, catalog.storage.root)
+    return Alone(make) if workers == 0 else Crew(make, workers, address)
+
+
+def _worker(settings: MillSettings, catalog: str) -> Any:
+    """Made where it works: what it imports is loaded there."""
+    from curation.jobs.work import Worker
+
+    return Worker(settings, catalog)
 
 
 class _Run:
@@ -169,7 +175,7 @@ class _Run:
             self.report.status = "done"
         elif issubclass(kind, KeyboardInterrupt):
             self.report.status = "interrupted"
-        with _uninterrupted():
+        with uninterrupted():
             self._committer.flush()
             self._close()
             self._crew.stop(keep_logs=kind is not None)
@@ -379,17 +385,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Finish committing even when the user is impatient with Ctrl-C."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread: no Ctrl-C arrives here
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

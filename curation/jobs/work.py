@@ -7,12 +7,9 @@ happens to the child, the worker lives and can say what it was.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -22,7 +19,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import ClipmillError
 from catalogs.ids import file_sha256, source_id
 from catalogs.query import Session
-from catalogs.storage import Storage
+from catalogs.storage import local_copy
 from curation import operators
 from curation.jobs.finish import Measured, finish_source
 from curation.jobs.job import Chunk, FinishJob, Identified, IdentifyJob, MeasureJob
@@ -93,7 +90,7 @@ class Worker:
         found, problems = [], []
         for item in inputs:
             try:
-                with _local_copy(item) as path:
+                with local_copy(item.uri) as path:
                     sha = file_sha256(path)
                     size = os.path.getsize(path)
             except Exception as error:  # whatever a file or a store does, the others go on
@@ -113,7 +110,7 @@ class Worker:
         item = job.identified
         began = time.perf_counter()
         try:
-            with _local_copy(item.input) as path:
+            with local_copy(item.input.uri) as path:
                 outcome = self._measure(job, str(path))
         except Exception as error:  # the file's fault or ours: it is quarantined with the reason
             problem = Problem.of(
@@ -226,16 +223,3 @@ class Worker:
             group.append(source)
             frames += lengths[source]
         yield from load_measured(session, group, self._settings.cutting)
-
-
-@contextmanager
-def _local_copy(item: Input) -> Iterator[Path]:
-    """The input as a local file; one from an object store is fetched while it is needed."""
-    if not item.is_remote:
-        yield Path(item.uri)
-        return
-    prefix, _, name = item.uri.rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="clipmill-") as folder:
-        path = Path(folder) / name
-        Storage(prefix).fetch(name, path)
-        yield path

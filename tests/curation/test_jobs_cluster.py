@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from catalogs.testing import Shot, render_video
 from curation.jobs.cluster import IDLE_PARTS, Crew
 from curation.jobs.job import IdentifyJob
 from curation.jobs.settings import MillSettings
+from curation.jobs.work import Worker
 
 
 @pytest.fixture
 def crew(cluster: str, tmp_path: Path) -> Iterator[Crew]:
     """At most two workers, on the cluster that is there."""
-    crew = Crew(MillSettings(operators=()), str(tmp_path), workers=2, address=None)
+    crew = Crew(partial(Worker, MillSettings(operators=()), str(tmp_path)), workers=2)
     yield crew
     crew.stop()
 
