@@ -65,8 +65,8 @@ def test_hnerv_decodes_a_frame_without_the_others() -> None:
 
 
 def test_hnerv_comes_closer_with_a_larger_budget() -> None:
-    assert error(fitted(steps=150)) < error(fitted(steps=15)) / 2, "more steps"
-    assert error(fitted(steps=60, width=48)) < error(fitted(steps=60, width=8)), "more weights"
+    assert error(fitted(steps=100)) < error(fitted(steps=10)) / 2, "more steps"
+    assert error(fitted(steps=40, width=48)) < error(fitted(steps=40, width=8)), "more weights"
 
 
 def test_equal_clips_give_equal_ids() -> None:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from zoo.errors import UsageError
+from zoo.fitted import FittedTokenizer, turn
 from zoo.layers import integer_weights
 from zoo.registry import Preset
 from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
-from zoo.tokenizer import Reconstruction, State, Tokenizer
+from zoo.tokenizer import State
 from zoo.tokens import Tokens
 
 __all__ = ["PRESETS", "Config", "HNeRV"]
@@ -83,13 +83,11 @@ class Decoder(nn.Module):
         return self.layers(embedding)
 
 
-class HNeRV(Tokenizer):
+class HNeRV(FittedTokenizer):
     """Fits a decoder and embeddings to every clip that it encodes."""
 
     config_class = Config
     encode_side = ("encoder", "decoder")
-    decode_side = ()
-    trainable = False
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -139,12 +137,6 @@ class HNeRV(Tokenizer):
         ]
         return torch.cat(frames).transpose(0, 1)[None]
 
-    def forward(self, x: Tensor) -> Reconstruction:
-        raise UsageError(
-            f"{self.name or self.family()} is fitted to every clip that it encodes",
-            hint="call encode; the budget is in its configuration",
-        )
-
     def compress(self, tokens: Tokens) -> list[dict[str, bytes]]:
         """Bytes of the embeddings and of the decoder, clip by clip."""
         self.check_tokens(tokens)
@@ -175,9 +167,8 @@ class HNeRV(Tokenizer):
         weights = integer_weights.flat(self.decoder).requires_grad_()
         optimizer = torch.optim.Adam([scaffold, weights], lr=config.rate, betas=(0.9, 0.95))
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-        turns = torch.arange(config.batch, device=frames.device)
         for step in range(config.steps):
-            chosen = frames[(step * config.batch + turns) % len(frames)]
+            chosen = frames[turn(step, config.batch, len(frames), frames.device)]
             embeddings, net = self._integers(chosen, scaffold, weights)
             made = functional_call(
                 self.decoder, integer_weights.named(self.decoder, net), (embeddings,)

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from zoo.errors import UsageError
+from zoo.fitted import FittedTokenizer
 from zoo.layers import integer_weights
 from zoo.registry import Preset
 from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
-from zoo.tokenizer import Reconstruction, State, Tokenizer
+from zoo.tokenizer import State
 from zoo.tokens import Tokens
 
 __all__ = ["PRESETS", "Config", "Nirvana"]
@@ -70,12 +70,11 @@ class PatchNet(nn.Module):
         return self.head(x)
 
 
-class Nirvana(Tokenizer):
+class Nirvana(FittedTokenizer):
     """Fits a patch network to every group of frames, warm from the group before."""
 
     config_class = Config
     encode_side = ("net",)
-    trainable = False
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -111,12 +110,6 @@ class Nirvana(Tokenizer):
         blank = before.new_zeros(1, 3, *size)
         patches = self._draw(state["weights"], _places(blank, self.config))
         return _picture(patches, blank.shape, self.config.patch)
-
-    def forward(self, x: Tensor) -> Reconstruction:
-        raise UsageError(
-            f"{self.name or self.family()} is fitted to every clip that it encodes",
-            hint="call encode; the budget is in its configuration",
-        )
 
     def compress(self, tokens: Tokens) -> list[list[bytes]]:
         """The bytes of every group of every clip."""

@@ -20,11 +20,12 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from zoo.errors import UsageError
+from zoo.fitted import FittedTokenizer, turn
 from zoo.layers import integer_weights
 from zoo.layers.quantizers.base import straight_through
 from zoo.registry import Preset
 from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
-from zoo.tokenizer import Reconstruction, State, Tokenizer
+from zoo.tokenizer import State
 from zoo.tokens import Tokens
 
 __all__ = ["PRESETS", "Config", "Pfnr"]
@@ -98,12 +99,11 @@ class FrameNet(nn.Module):
         return self.layers(self.mix(features.unflatten(1, (-1, *self.grid))))
 
 
-class Pfnr(Tokenizer):
+class Pfnr(FittedTokenizer):
     """Finds a sub-network for every clip that it encodes."""
 
     config_class = Config
     encode_side = ("net",)
-    trainable = False
 
     kept: Tensor
     """Weights of earlier clips, in steps."""
@@ -146,12 +146,6 @@ class Pfnr(Tokenizer):
         frames = [self._draw(weights, time) for time in _times(size[0], weights).split(1)]
         return torch.cat(frames).transpose(0, 1)[None]
 
-    def forward(self, x: Tensor) -> Reconstruction:
-        raise UsageError(
-            f"{self.name or self.family()} is fitted to every clip that it encodes",
-            hint="call encode; the budget is in its configuration",
-        )
-
     def keep(self, tokens: Tokens) -> None:
         """Give the new weights of one clip to the model, for later clips to build on."""
         self.check_tokens(tokens)
@@ -176,9 +170,9 @@ class Pfnr(Tokenizer):
         free = integer_weights.flat(self.net).requires_grad_()
         scores = free.detach().abs().requires_grad_()
         optimizer = torch.optim.Adam([free, scores], lr=config.rate)
-        times, turns = _times(len(frames), free), torch.arange(config.batch, device=free.device)
+        times = _times(len(frames), free)
         for step in range(config.steps):
-            chosen = (step * config.batch + turns) % len(frames)
+            chosen = turn(step, config.batch, len(frames), frames.device)
             weights, mask = self._weights(free, scores)
             error = (self._draw(weights * mask, times[chosen]) - frames[chosen]).square().mean()
             optimizer.zero_grad()
