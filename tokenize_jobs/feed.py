@@ -23,14 +23,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow.compute as pc
-import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from catalogs.catalog import Catalog
 from catalogs.errors import UsageError
 from tokenize_jobs.feed_batch import Batcher, IdType, ShardPool
 from tokenize_jobs.feed_cache import DEFAULT_BYTES, ShardCache, default_folder
 from tokenize_jobs.feed_index import FeedIndex, Wanted, build_index, merged
+from tokenize_jobs.feed_loader import Batch, FeedLoader
 from tokenize_jobs.feed_mixture import check_weights, mixture_rates, occurrences
 from tokenize_jobs.feed_order import (
     Batches,
@@ -45,10 +45,7 @@ from tokenize_jobs.feed_state import check_state, make_state
 from tokenize_jobs.packing import Packing
 from tokenize_jobs.shards import find_tokens
 
-__all__ = ["FeedLoader", "TokenFeed", "TrainContext"]
-
-Batch = dict[str, Any]
-_PIPED_BYTES = 1 << 20
+__all__ = ["TokenFeed", "TrainContext"]
 
 
 class TrainContext(Protocol):
@@ -133,7 +130,7 @@ class TokenFeed(IterableDataset):
         if shuffle_bytes is None and isinstance(home, ShardCache):
             shuffle_bytes = cache_bytes // 2
         self.shuffle_bytes = shuffle_bytes
-        self._batcher = Batcher(
+        self.batcher = Batcher(
             self.index,
             ShardPool(self.index.places, self.index.streams, home),
             ids,
@@ -161,7 +158,7 @@ class TokenFeed(IterableDataset):
         }
         self._epoch = epoch
         self._consumed: list[tuple[int, int]] = []
-        self._given = 0
+        self.given = 0
 
     # -- what it is ------------------------------------------------------------------------
 
@@ -183,7 +180,7 @@ class TokenFeed(IterableDataset):
     @property
     def class_names(self) -> list[str]:
         """What the numbers in `classes` stand for."""
-        return list(self._batcher.class_names)
+        return list(self.batcher.class_names)
 
     @property
     def epoch(self) -> int:
@@ -192,7 +189,7 @@ class TokenFeed(IterableDataset):
 
     def __len__(self) -> int:
         """Batches that this rank still gets in this epoch."""
-        return len(self._numbers()) - self._given
+        return len(self._numbers()) - self.given
 
     def places(self, step: int) -> Numbers:
         """The index's entries in a batch of what was left when the iteration began."""
@@ -209,13 +206,13 @@ class TokenFeed(IterableDataset):
         """
         worker = get_worker_info()
         if worker is not None:
-            yield from map(self._batcher.tensors, self._produce(worker.id, worker.num_workers))
+            yield from map(self.batcher.tensors, self.produce(worker.id, worker.num_workers))
             return
-        self._fold()
-        for arrays in self._produce(0, 1):
-            self._given += 1
-            yield self._batcher.tensors(arrays)
-        self._next_epoch()
+        self.fold()
+        for arrays in self.produce(0, 1):
+            self.given += 1
+            yield self.batcher.tensors(arrays)
+        self.next_epoch()
 
     def loader(
         self,
@@ -234,7 +231,7 @@ class TokenFeed(IterableDataset):
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch; to the present one is to stay where the feed is."""
         if epoch != self._epoch:
-            self._epoch, self._consumed, self._given = epoch, [], 0
+            self._epoch, self._consumed, self.given = epoch, [], 0
             self.__dict__.pop("_batches", None)
 
     def state_dict(self, *, step: int | None = None) -> dict[str, Any]:
@@ -243,28 +240,30 @@ class TokenFeed(IterableDataset):
         A `DataLoader` of your own does not tell the feed how far it is: give the `step` of the last
         batch that was used, `batch["step"]`.
         """
-        given = self._given if step is None else step
+        given = self.given if step is None else step
         consumed = [*self._consumed, (self.batch, given * self.world)]
         return make_state(self._epoch, [part for part in consumed if part[1]], self._settings)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a feed with the same settings was; batch, rank and world may differ."""
         self._epoch, self._consumed = check_state(state, self._settings)
-        self._given = 0
+        self.given = 0
         self.__dict__.pop("_batches", None)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the order, which a worker makes faster than it receives it."""
         return {name: value for name, value in self.__dict__.items() if name != "_batches"}
 
-    def _fold(self) -> None:
-        """Begin to count anew, after what was given so far."""
-        if self._given:
-            self._consumed.append((self.batch, self._given * self.world))
-            self._given = 0
+    def fold(self) -> None:
+        """Count anew from here, and make the order, which forked workers then share."""
+        if self.given:
+            self._consumed.append((self.batch, self.given * self.world))
+            self.given = 0
             self.__dict__.pop("_batches", None)
+        self._numbers()
 
-    def _next_epoch(self) -> None:
+    def next_epoch(self) -> None:
+        """Stand at the beginning of the next epoch."""
         self.set_epoch(self._epoch + 1)
 
     @cached_property
@@ -302,7 +301,8 @@ class TokenFeed(IterableDataset):
             count = full - full % self.world
         return range(self.rank, count, self.world)
 
-    def _produce(self, worker: int, workers: int) -> Iterator[Batch]:
+    def produce(self, worker: int, workers: int) -> Iterator[Batch]:
+        """A worker's share of this rank's batches, as arrays."""
         batches, entries, copies = self._batches
         for step, number in enumerate(self._numbers()):
             if step % workers != worker:
@@ -310,77 +310,7 @@ class TokenFeed(IterableDataset):
             places = batches[number]
             chosen = entries[places]
             salts = hash_numbers(chosen, self.seed, self._epoch) ^ hash_numbers(copies[places], 5)
-            yield self._batcher.arrays(chosen, salts.astype(np.int64)) | {"step": step + 1}
-
-
-class FeedLoader:
-    """A feed read by worker processes, which keeps count of what arrived.
-
-    Workers send small arrays through their pipe, in the type they are stored in, and tensors are
-    made here. torch would hand over each tensor in shared memory of its own, which costs several
-    times as much for a batch of ids; larger arrays than a megabyte go that way, where it pays.
-    """
-
-    def __init__(
-        self, feed: TokenFeed, workers: int, prefetch: int, start: str | None, pin_memory: bool
-    ):
-        self.feed = feed
-        self._workers, self._pin = workers, pin_memory
-        self._options = {"prefetch_factor": prefetch, "multiprocessing_context": start}
-
-    def __len__(self) -> int:
-        return len(self.feed)
-
-    def __iter__(self) -> Iterator[Batch]:
-        """The rest of the epoch; afterwards the feed stands at the next one."""
-        batches = self._from_workers() if self._workers else iter(self.feed)
-        return map(_pinned, batches) if self._pin else batches
-
-    def _from_workers(self) -> Iterator[Batch]:
-        feed = self.feed
-        feed._fold()
-        assert feed._batches, "made here, so that forked workers need not"
-        loader = DataLoader(
-            _Arrays(feed),
-            batch_size=None,
-            num_workers=self._workers,
-            collate_fn=_unchanged,
-            **self._options,
-        )
-        for batch in loader:
-            feed._given += 1
-            yield feed._batcher.tensors({name: _as_array(value) for name, value in batch.items()})
-        feed._next_epoch()
-
-
-class _Arrays(IterableDataset):
-    """A worker's batches as arrays, large ones in shared memory."""
-
-    def __init__(self, feed: TokenFeed):
-        self._feed = feed
-
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        for batch in self._feed._produce(worker.id, worker.num_workers):
-            yield {name: _shared(value) for name, value in batch.items()}
-
-
-def _shared(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.nbytes > _PIPED_BYTES:
-        return torch.from_numpy(value)
-    return value
-
-
-def _as_array(value: Any) -> Any:
-    return value.numpy() if isinstance(value, torch.Tensor) else value
-
-
-def _unchanged(batch: Batch) -> Batch:
-    return batch
-
-
-def _pinned(batch: Batch) -> Batch:
-    return {n: v.pin_memory() if isinstance(v, torch.Tensor) else v for n, v in batch.items()}
+            yield self.batcher.arrays(chosen, salts.astype(np.int64)) | {"step": step + 1}
 
 
 def _check_numbers(batch: int, rank: int, world: int) -> None:
