@@ -130,7 +130,8 @@ class DenoiseDecoder(DenoisingTokenizer):
     def decode_piece(
         self, streams: dict[str, Tensor], state: State, size: tuple[int, ...]
     ) -> Tensor:
-        z = self.quantizer.decode(streams["tokens"])[:, 0].movedim(-1, 1)
+        values = self.quantizer.decode(streams["tokens"]).to(self.decoder.stem.weight)
+        z = values[:, 0].movedim(-1, 1)
         like = z.new_empty(1, 3, *size[1:])
         return self.draw(lambda noisy, time: self.decoder(noisy, time, z), like).unsqueeze(2)
 

@@ -218,7 +218,7 @@ class Query1d(DenoisingTokenizer):
     def decode_piece(
         self, streams: dict[str, Tensor], state: State, size: tuple[int, ...]
     ) -> Tensor:
-        values = self.quantizer.decode(streams["tokens"].squeeze(1))
+        values = self.quantizer.decode(streams["tokens"].squeeze(1)).to(self.decoder.stem.weight)
         if self.config.decoder == "patches":
             return self.decoder(values)
         like = values.new_empty(1, 3, *self.config.size)
@@ -278,10 +278,10 @@ def _tiny(quantizer: QuantizerConfig, **options: Any) -> Config:
         quantizer,
         width=32,
         heads=2,
-        depth=2,
+        depth=1,
         decoder_width=32,
         decoder_heads=2,
-        decoder_depth=2,
+        decoder_depth=1,
         decoder_steps=4,
         **known,
     )
@@ -313,7 +313,7 @@ PRESETS = (
         "image/flextok_tiny", Query1d, _tiny(Fsq(dim=32, levels=(4, 4, 4)), **_ORDERED), _FLEXTOK
     ),
     Preset(
-        "image/semanticist_tiny", Query1d, _tiny(KL(dim=32, channels=4), **_ORDERED), _SEMANTICIST
+        "image/semanticist_tiny", Query1d, _tiny(KL(dim=32, channels=2), **_ORDERED), _SEMANTICIST
     ),
     Preset(
         "video/larp_tiny",
