@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from starter_takes import SHORTEST, read_features, rendered_takes, variations
-from torch import Tensor
 
 import zoo
 from curation.mocap.read import read_motion

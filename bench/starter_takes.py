@@ -35,6 +35,7 @@ def rendered_takes(count: int, seed: int) -> Iterator[Motion]:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             action = ACTIONS[number % len(ACTIONS)]
+            turns = action in ("walk", "run", "turn")
             path = Path(folder) / f"{number}.bvh"
             render_take(
                 path,
@@ -43,9 +44,7 @@ def rendered_takes(count: int, seed: int) -> Iterator[Motion]:
                 seed=seed * 100_000 + number,
                 side="left" if dice.random() < 0.5 else "right",
                 direction=dice.choice(["forward", "forward", "backward", "left", "right"]),
-                turn_deg=float(dice.uniform(-180, 180))
-                if action in ("walk", "run", "turn")
-                else None,
+                turn_deg=float(dice.uniform(-180, 180)) if turns else None,
                 heading_deg=float(dice.uniform(-180, 180)),
             )
             yield read_motion(path).motion
