@@ -21,8 +21,9 @@ from zoo.autoencoder import Autoencoder
 from zoo.layers.attention import Attention, rotary_angles
 from zoo.layers.conv import Conv3d
 from zoo.layers.quantizers import QuantizerConfig, Vq, build
+from zoo.layers.specs import grid_stream, window_spec
 from zoo.registry import Preset
-from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
+from zoo.spec import Axis, TokenizerSpec
 from zoo.tokenizer import State
 
 __all__ = ["PRESETS", "Config", "ConvVq"]
@@ -170,23 +171,9 @@ class ConvVq(Autoencoder):
 
     def describe(self) -> TokenizerSpec:
         config = self.config
-        positions = config.frames // config.time
-        stream = StreamSpec(
-            axes=(Axis("h", stride=config.space), Axis("w", stride=config.space)),
-            first=positions,
-            step=positions,
-            levels=self.quantizer.levels,
-            channels=self.quantizer.channels,
-        )
-        return TokenizerSpec(
-            modality="video",
-            channels=3,
-            length=LengthRule(config.frames, config.frames),
-            streams=(stream,),
-            multiple=config.space,
-            value_range=(-1.0, 1.0),
-            streaming=True,
-        )
+        space = Axis("h", stride=config.space), Axis("w", stride=config.space)
+        stream = grid_stream(self.quantizer, *space, positions=config.frames // config.time)
+        return window_spec(config.frames, stream, multiple=config.space)
 
 
 def _norm(width: int) -> nn.GroupNorm:

@@ -18,8 +18,9 @@ from zoo.denoising import DenoisingTokenizer
 from zoo.layers.flow import TimeEmbedding, mixed
 from zoo.layers.frames import FrameEncoder
 from zoo.layers.quantizers import KL, QuantizerConfig, build
+from zoo.layers.specs import grid_stream, image_spec
 from zoo.registry import Preset
-from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
+from zoo.spec import Axis, TokenizerSpec
 from zoo.tokenizer import Reconstruction, State
 
 __all__ = ["PRESETS", "Config", "DenoiseDecoder"]
@@ -108,21 +109,8 @@ class DenoiseDecoder(DenoisingTokenizer):
 
     def describe(self) -> TokenizerSpec:
         stride = self.config.stride
-        stream = StreamSpec(
-            axes=(Axis("h", stride=stride), Axis("w", stride=stride)),
-            levels=self.quantizer.levels,
-            channels=self.quantizer.channels,
-        )
-        return TokenizerSpec(
-            modality="image",
-            channels=3,
-            length=LengthRule(1, 1),
-            streams=(stream,),
-            multiple=stride,
-            value_range=(-1.0, 1.0),
-            causal=True,
-            streaming=True,
-        )
+        stream = grid_stream(self.quantizer, Axis("h", stride=stride), Axis("w", stride=stride))
+        return image_spec(stream, multiple=stride)
 
     def encode_piece(self, x: Tensor, state: State) -> dict[str, Tensor]:
         return {"tokens": self.quantizer.encode(self.encoder(x).movedim(1, -1))}

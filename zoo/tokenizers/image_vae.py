@@ -8,7 +8,7 @@ out the flicker that decoding frame by frame shows.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,9 @@ from zoo.layers.causal import FrameNorm, SpaceUp
 from zoo.layers.conv import Conv3d
 from zoo.layers.frames import FrameEncoder
 from zoo.layers.quantizers import KL, QuantizerConfig, build
+from zoo.layers.specs import grid_stream, window_spec
 from zoo.registry import Preset
-from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
+from zoo.spec import Axis, TokenizerSpec
 from zoo.tokenizer import State
 
 __all__ = ["PRESETS", "Config", "ImageVae"]
@@ -106,21 +107,8 @@ class ImageVae(Autoencoder):
 
     def describe(self) -> TokenizerSpec:
         stride = self.config.stride
-        stream = StreamSpec(
-            axes=(Axis("h", stride=stride), Axis("w", stride=stride)),
-            levels=self.quantizer.levels,
-            channels=self.quantizer.channels,
-        )
-        return TokenizerSpec(
-            modality="video",
-            channels=3,
-            length=LengthRule(1, 1),
-            streams=(stream,),
-            multiple=stride,
-            value_range=(-1.0, 1.0),
-            causal=True,
-            streaming=True,
-        )
+        stream = grid_stream(self.quantizer, Axis("h", stride=stride), Axis("w", stride=stride))
+        return replace(window_spec(1, stream, multiple=stride), causal=True)
 
 
 _SVD = "Stable Video Diffusion: Scaling Latent Video Diffusion Models, arXiv:2311.15127"

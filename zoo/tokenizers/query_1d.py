@@ -13,6 +13,7 @@ learns along and pulls the ids towards what it can predict.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -25,9 +26,10 @@ from zoo.layers.attention import TransformerLayer, grid_positions, rotary_angles
 from zoo.layers.flow import TimeEmbedding, mixed
 from zoo.layers.patches import FromPatches, ToPatches
 from zoo.layers.quantizers import KL, Fsq, QuantizerConfig, Stochastic, Vq, build
+from zoo.layers.specs import grid_stream, image_spec, window_spec
 from zoo.layers.token_learner import TokenLearner
 from zoo.registry import Preset
-from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
+from zoo.spec import Axis, TokenizerSpec
 from zoo.tokenizer import Reconstruction, State
 
 __all__ = ["PRESETS", "Config", "Query1d"]
@@ -194,23 +196,11 @@ class Query1d(DenoisingTokenizer):
 
     def describe(self) -> TokenizerSpec:
         config = self.config
-        frames = config.size[0]
-        stream = StreamSpec(
-            axes=(Axis("n", extent=config.tokens),),
-            levels=self.quantizer.levels,
-            channels=self.quantizer.channels,
-            ordered="n" if config.nested else "",
-        )
-        return TokenizerSpec(
-            modality="image" if frames == 1 else "video",
-            channels=3,
-            length=LengthRule(frames, frames),
-            streams=(stream,),
-            size=config.size[1:],
-            multiple=config.patch[1],
-            value_range=(-1.0, 1.0),
-            streaming=True,
-        )
+        axis, ordered = Axis("n", extent=config.tokens), "n" if config.nested else ""
+        stream = grid_stream(self.quantizer, axis, ordered=ordered)
+        frames, *size = config.size
+        spec = image_spec if frames == 1 else partial(window_spec, frames)
+        return spec(stream, multiple=config.patch[1], size=tuple(size))
 
     def encode_piece(self, x: Tensor, state: State) -> dict[str, Tensor]:
         return {"tokens": self.quantizer.encode(self.encoder(x)).unsqueeze(1)}

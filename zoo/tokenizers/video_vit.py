@@ -13,6 +13,7 @@ Positions are rotary, so every size and length goes through the same weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -21,8 +22,9 @@ from zoo.errors import UsageError
 from zoo.layers.attention import GridTransformer, Pattern, Reach
 from zoo.layers.patches import FromPatches, ToPatches
 from zoo.layers.quantizers import KL, Bsq, Fsq, Product, QuantizerConfig, Vq, build
+from zoo.layers.specs import grid_stream
 from zoo.registry import Preset
-from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
+from zoo.spec import Axis, LengthRule, TokenizerSpec
 from zoo.tokenizer import State
 
 __all__ = ["PRESETS", "Config", "VideoVit", "vitok"]
@@ -108,12 +110,7 @@ class VideoVit(Autoencoder):
     def describe(self) -> TokenizerSpec:
         config = self.config
         side = config.patch[1]
-        stream = StreamSpec(
-            axes=(Axis("h", stride=side), Axis("w", stride=side)),
-            levels=self.quantizer.levels,
-            channels=self.quantizer.channels,
-            ordered="level" if self.quantizer.nested else "",
-        )
+        stream = grid_stream(self.quantizer, Axis("h", stride=side), Axis("w", stride=side))
         return TokenizerSpec(
             modality="video",
             channels=3,
@@ -145,65 +142,56 @@ def vitok(
             allowed=f"a multiple of {positions}",
             hint="change the patch, or the number of floats",
         )
-    return Config(
+    return _mirrored(
         KL(dim=768, channels=floats // positions),
         patch,
+        ("joint",) * 6,
+        768,
+        12,
         image_first=False,
-        width=768,
-        heads=12,
-        layers=("joint",) * 6,
-        decoder_width=768,
-        decoder_heads=12,
         decoder_layers=("joint",) * 12,
+    )
+
+
+def _mirrored(
+    quantizer: QuantizerConfig,
+    patch: tuple[int, int],
+    layers: tuple[Pattern, ...],
+    width: int,
+    heads: int,
+    **options: Any,
+) -> Config:
+    """A decoder like the encoder, its layers the other way round."""
+    known: dict[str, Any] = {"decoder_layers": tuple(reversed(layers)), **options}
+    return Config(
+        quantizer,
+        patch,
+        width=width,
+        heads=heads,
+        layers=layers,
+        decoder_width=width,
+        decoder_heads=heads,
+        **known,
     )
 
 
 def _cvivit(quantizer: QuantizerConfig) -> Config:
-    layers: tuple[Pattern, ...] = ("space",) * 4 + ("time",) * 4
-    return Config(quantizer, (2, 8), layers=layers, past=16, decoder_layers=tuple(reversed(layers)))
+    return _mirrored(quantizer, (2, 8), ("space",) * 4 + ("time",) * 4, 512, 8, past=16)
 
 
 def _omni(quantizer: QuantizerConfig) -> Config:
     layers: tuple[Pattern, ...] = ("window",) * 4 + ("time",) * 4
-    return Config(
-        quantizer,
-        (4, 8),
-        layers=layers,
-        window=8,
-        past=16,
-        decoder_layers=tuple(reversed(layers)),
-    )
+    return _mirrored(quantizer, (4, 8), layers, 512, 8, window=8, past=16)
 
 
 def _bsq(bits: int) -> Config:
-    return Config(
-        Bsq(dim=768, bits=bits),
-        (1, 8),
-        image_first=False,
-        width=768,
-        heads=12,
-        layers=("joint",) * 12,
-        past=16,
-        decoder_width=768,
-        decoder_heads=12,
-        decoder_layers=("joint",) * 12,
-    )
+    options = {"image_first": False, "past": 16}
+    return _mirrored(Bsq(dim=768, bits=bits), (1, 8), ("joint",) * 12, 768, 12, **options)
 
 
 def _atoken(quantizer: QuantizerConfig) -> Config:
-    return Config(
-        quantizer,
-        (4, 16),
-        image_first=False,
-        width=1152,
-        heads=16,
-        layers=("joint",) * 27,
-        past=4,
-        block=4,
-        decoder_width=1152,
-        decoder_heads=16,
-        decoder_layers=("joint",) * 27,
-    )
+    options = {"image_first": False, "past": 4, "block": 4}
+    return _mirrored(quantizer, (4, 16), ("joint",) * 27, 1152, 16, **options)
 
 
 def _groups(dim: int, groups: int, digits: int) -> Product:
@@ -216,19 +204,9 @@ def _tiny(
     quantizer: QuantizerConfig,
     layers: tuple[Pattern, ...],
     patch: tuple[int, int],
-    **options: int | bool,
+    **options: Any,
 ) -> Config:
-    return Config(
-        quantizer,
-        patch,
-        width=32,
-        heads=2,
-        layers=layers,
-        decoder_width=32,
-        decoder_heads=2,
-        decoder_layers=tuple(reversed(layers)),
-        **options,  # type: ignore[arg-type]
-    )
+    return _mirrored(quantizer, patch, layers, 32, 2, **options)
 
 
 _PHENAKI = "Phenaki: Variable Length Video Generation From Open Domain Textual Description, "
@@ -270,21 +248,19 @@ PRESETS = (
     Preset(
         _VITOK_TINY,
         VideoVit,
-        _tiny(KL(dim=32, channels=8), ("joint", "joint"), (4, 8), image_first=False),
+        _tiny(KL(dim=32, channels=8), ("joint",), (4, 8), image_first=False),
         _VITOK,
     ),
     Preset(
         _ATOKEN_TINY,
         VideoVit,
-        _tiny(
-            KL(dim=32, channels=12), ("joint", "joint"), (4, 8), image_first=False, past=4, block=2
-        ),
+        _tiny(KL(dim=32, channels=12), ("joint",), (4, 8), image_first=False, past=4, block=2),
         _ATOKEN,
     ),
     Preset(
         _ATOKEN_FSQ_TINY,
         VideoVit,
-        _tiny(_groups(32, 4, 3), ("joint", "joint"), (4, 8), image_first=False, past=4, block=2),
+        _tiny(_groups(32, 4, 3), ("joint",), (4, 8), image_first=False, past=4, block=2),
         _ATOKEN,
     ),
     Preset(
