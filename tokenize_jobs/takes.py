@@ -26,7 +26,14 @@ from tokenize_jobs.shards import Window
 from tokenize_jobs.transform import Transform
 from tokenize_jobs.windows import sample_ticks
 
-__all__ = ["FEATURES", "MotionFeatures", "MotionWindow", "features_named", "take_windows"]
+__all__ = [
+    "FEATURES",
+    "MotionFeatures",
+    "MotionWindow",
+    "features_for",
+    "features_named",
+    "take_windows",
+]
 
 Array = NDArray[np.float32]
 
@@ -76,6 +83,19 @@ def features_named(name: str) -> MotionFeatures:
     return FEATURES[name]
 
 
+def features_for(channels: int, joints: int, reader: str) -> MotionFeatures:
+    """The features of so many values a frame (for each joint, where there are joints)."""
+    shape = (joints, channels) if joints else (channels,)
+    for features in FEATURES.values():
+        if features.shape == shape:
+            return features
+    raise UsageError(
+        f"{reader} reads {'x'.join(map(str, shape))} values a frame",
+        allowed=", ".join(f"{'x'.join(map(str, f.shape))} ({f.name})" for f in FEATURES.values()),
+        hint="features that a catalog's takes can be turned into",
+    )
+
+
 def take_windows(session: Session, clip: ChosenClip, transform: Transform) -> list[MotionWindow]:
     """The windows of a clip of a take."""
     features = features_named(transform.features)
@@ -88,6 +108,8 @@ def take_windows(session: Session, clip: ChosenClip, transform: Transform) -> li
         )
     values = features.make(np.asarray(motion.joints, np.float64)).astype(np.float32)
     starts = sample_ticks(clip.span, fps)
+    # The last frame lasts until the end of the span: a sample may fall behind its instant.
+    values = values[np.minimum(np.arange(len(starts)), len(values) - 1)]
     made = []
     for index, (start, end) in enumerate(transform.windows(len(values))):
         stop = int(starts[end]) if end < len(starts) else clip.span.end_pts

@@ -7,6 +7,7 @@ signals only, and the reader decodes exactly what the plan names.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +20,7 @@ from catalogs.timebase import Span
 from tokenize_jobs.shards import Window
 from tokenize_jobs.transform import Transform
 
-__all__ = ["FrameWindow", "clip_windows", "sample_ticks"]
+__all__ = ["FrameWindow", "clip_windows", "sample_count", "sample_ticks"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,12 +31,15 @@ class FrameWindow:
     pts: NDArray[np.int64]
 
 
+def sample_count(span: Span, fps: Fraction) -> int:
+    """How many samples a span has: the first at its start, none at its end."""
+    return math.ceil(span.duration * fps)
+
+
 def sample_ticks(span: Span, fps: Fraction) -> NDArray[np.int64]:
     """The whole ticks at or before each sampling instant of a span, the first at its start."""
     ticks_a_sample = 1 / (fps * span.time_base)
-    length = span.end_pts - span.start_pts
-    count = -(-length * ticks_a_sample.denominator // ticks_a_sample.numerator)
-    steps = np.arange(count, dtype=object) * ticks_a_sample.numerator
+    steps = np.arange(sample_count(span, fps), dtype=object) * ticks_a_sample.numerator
     return span.start_pts + (steps // ticks_a_sample.denominator).astype(np.int64)
 
 

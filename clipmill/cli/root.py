@@ -28,6 +28,7 @@ GROUPS = (
     ("Decide", "clipmill.cli.decide"),
     ("Share", "clipmill.cli.share"),
     ("Model", "clipmill.cli.models"),
+    ("Tokens", "clipmill.cli.tokens"),
     ("Look after", "clipmill.cli.upkeep"),
 )
 """The heading that a group of verbs gets in the help, and the module with its `app`."""

@@ -19,7 +19,7 @@ from catalogs.catalog import Catalog
 from catalogs.errors import UsageError
 from tokenize_jobs.bakeoff.codec import at_most_bits, available
 from tokenize_jobs.bakeoff.media import motion_windows, picture_windows
-from tokenize_jobs.takes import FEATURES, MotionFeatures
+from tokenize_jobs.takes import FEATURES, MotionFeatures, features_for
 from tokenize_jobs.transform import Transform
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zoo.metrics import Measurement, Metric
     from zoo.tokenizer import Tokenizer
 
-__all__ = ["Bakeoff", "Contender", "bakeoff", "features_of"]
+__all__ = ["Bakeoff", "Contender", "bakeoff"]
 
 Windows = Sequence[tuple[Fraction, NDArray[Any]]]
 
@@ -115,7 +115,7 @@ def bakeoff(
         rows = tuple(_video(model, shown) for model in models)
         originals = [window for _, window in shown[:SHOWN]]
         return Bakeoff("video", len(shown), frames, size, rows, originals)
-    features = {features_of(model) for model in models}
+    features = {features_for(m.spec.channels, m.spec.joints, m.spec.name) for m in models}
     if len(features) > 1:
         raise UsageError(
             "models of different features cannot be compared",
@@ -129,19 +129,6 @@ def bakeoff(
 
 SHOWN = 4
 """Clips whose pictures are kept."""
-
-
-def features_of(model: Tokenizer) -> MotionFeatures:
-    """The stored features that a motion tokenizer reads."""
-    spec = model.spec
-    shape = (spec.joints, spec.channels) if spec.joints else (spec.channels,)
-    for features in FEATURES.values():
-        if features.shape == shape:
-            return features
-    raise UsageError(
-        f"{spec.name} reads {'x'.join(map(str, shape))} values a frame",
-        allowed=", ".join(f"{'x'.join(map(str, f.shape))} ({f.name})" for f in FEATURES.values()),
-    )
 
 
 def _video(model: Tokenizer, windows: Windows) -> Contender:
