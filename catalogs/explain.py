@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from catalogs.compare import Diff, diff
+from catalogs.duplicates import searches
 from catalogs.errors import NotFoundError
 from catalogs.funnel import Funnel, funnel
 from catalogs.judge import DEFAULT_LIMITS, Judgement, Limits
@@ -121,7 +122,8 @@ def _live(
 ) -> Why:
     with Session(catalog, cutting="-") as session:
         clip_id = find_clip(session, clip)
-    depends_on_others = recipe.balance or (recipe.dedup and recipe.dedup.near)
+    dedup = recipe.dedup and (recipe.dedup.near or recipe.dedup.semantic or searches(catalog))
+    depends_on_others = recipe.balance or recipe.exclude or dedup
     only = None if depends_on_others else clip_id
     with Judgement(catalog, recipe, operators=operators, limits=limits, only=only) as judgement:
         judgement.materialise()
@@ -163,7 +165,7 @@ def _ledger_rows(
 def _in_order(rows: Sequence[Sequence[Any]], recipe: Recipe) -> tuple[Verdict, ...]:
     """Verdicts in the order in which the recipe applies them."""
     gates = list(recipe.gates)
-    stages = ("gate", "dedup", "balance")
+    stages = ("gate", "exclude", "dedup", "balance")
 
     def position(item: Verdict) -> tuple[int, int]:
         return stages.index(item.stage), gates.index(item.gate) if item.stage == "gate" else 0

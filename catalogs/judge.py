@@ -1,12 +1,12 @@
-"""A recipe evaluated on a snapshot: every gate for every clip, then duplicates, then balance.
+"""A recipe evaluated on a snapshot: every gate for every clip, then exclusion, duplicates, balance.
 
 A `Judgement` opens a locked connection, checks the recipe against the columns that are there, and
 offers the verdicts as SQL. Nothing is written: `catalogs.select` records a judgement, `funnel` and
 `why` only look at one. Big corpora are handled set-wise inside DuckDB, in two temporary tables:
 
 - `judged`: every clip with the measurements that decide and a verdict per gate (true, false, NULL);
-- `survivors`: the clips that pass all gates, with their rank in their group of duplicates and in
-  their group of the balance.
+- `survivors`: the clips that pass all gates, with what excludes them, the twin that is kept in
+  their place, their group of splits, and their rank in their group of the balance.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
-from catalogs.errors import GateError, QueryError, RecipeError
+from catalogs.duplicates import Groups, check_searched, duplicate_pairs, grouped, losers
+from catalogs.duplicates import searches as searches_of
+from catalogs.errors import GateError, QueryError
+from catalogs.excluded import Excluded, excluded_clips
 from catalogs.gates import Expression, Gate, Grammar
 from catalogs.query import Session, resolve_cutting, sql_name, sql_text, wide_columns
 from catalogs.recipe import Recipe
@@ -32,8 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_LIMITS", "Judgement", "Limits", "Stage", "time_limit"]
 
-DUPLICATE_GROUP = "dup_group"
-"""The column of `clips` that names the group of near-duplicates; NULL for a clip without any."""
+_CLIPS = "select clip_id, source_id, start_s, end_s from clips"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +159,8 @@ class Judgement:
             self.balance_by = grammar.expression(self.recipe.balance.by, "balance by")
         if self.recipe.splits:
             self.group_by = grammar.expression(self.recipe.splits.group_by, "splits group_by")
-        if self._has_near and DUPLICATE_GROUP not in self.columns:
-            raise RecipeError(
-                f"recipe {self.recipe.name!r} drops near-duplicates, and this catalog has no "
-                f"column {DUPLICATE_GROUP!r} that says which clips are",
-                hint="find duplicates first, or remove `near` from the recipe's `dedup`",
-            )
+        if self.recipe.dedup and self.recipe.dedup.near:
+            check_searched(self.session, self.recipe.dedup.near)
 
     def _bind(self) -> None:
         """Let DuckDB resolve types before anything runs, gate by gate for exact errors."""
@@ -204,9 +203,17 @@ class Judgement:
             used |= dict.fromkeys(gate.columns)
         for extra in (self.keep, self.balance_by, self.group_by):
             used |= dict.fromkeys(extra.columns if extra else ())
-        if self._has_near:
-            used[DUPLICATE_GROUP] = None
         return list(used)
+
+    @property
+    def used_tables(self) -> list[str]:
+        """Tables that the outcome depends on, beside `clips` and what holds `used_columns`."""
+        tables = ["matches", "searched"] if self._has_twins or self.recipe.exclude else []
+        if self.recipe.dedup and self.recipe.dedup.semantic:
+            tables.append("neighbours")
+        if any(item.catalog is None for item in self.recipe.exclude):
+            tables.append("selections")
+        return tables
 
     @property
     def source(self) -> str:
@@ -217,34 +224,93 @@ class Judgement:
         ]
         return f"select {', '.join([*map(sql_name, self.used_columns), *verdicts])} from clips"
 
-    @property
-    def _has_near(self) -> bool:
-        return self.recipe.dedup is not None and self.recipe.dedup.near is not None
+    @cached_property
+    def _has_twins(self) -> bool:
+        """Whether duplicates go; those that are equal do as soon as somebody searched for them."""
+        dedup = self.recipe.dedup
+        if dedup is None:
+            return False
+        return bool(dedup.near or dedup.semantic or searches_of(self.session.catalog))
 
     def materialise(self) -> None:
         """Evaluate everything once, into the tables `judged` and `survivors`."""
         with self.blaming():
             self.execute(f"create or replace temp table judged as {self.source}")
+        self._settle()
         kind = "table" if self.stages else "view"
         self.execute(f"create or replace temp {kind} survivors as {self._ranked()}")
 
+    @property
+    def _order(self) -> str:
+        return f"{self.keep.sql}\n, clip_id" if self.keep else "clip_id"
+
+    def _settle(self) -> None:
+        """Find what is excluded, who goes for a twin, and whose splits are one."""
+        out = excluded_clips(self.session, self.recipe, _CLIPS) if self.recipe.exclude else {}
+        self._keep_excluded(out)
+        if not self._has_twins:
+            return
+        assert self.recipe.dedup is not None
+        pairs = duplicate_pairs(self.session, self.recipe.dedup, _CLIPS)
+        groups = {clip: name for name, clips in grouped(pairs).items() for clip in clips}
+        self.session.keep("__groups", _columns(clip_id=groups.keys(), dup_group=groups.values()))
+        rows = self.rows(
+            f"select clip_id, row_number() over (order by {self._order}) from judged "
+            f"semi join __groups using (clip_id) where {self.all_passed}"
+        )
+        lost = losers(pairs, {clip: rank for clip, rank in rows if clip not in out})
+        reasons = [pair.reason() for pair in lost.values()]
+        twins = [pair.other_clip for pair in lost.values()]
+        self.session.keep("__twins", _columns(clip_id=lost.keys(), twin=twins, reason=reasons))
+        self._keep_split_groups()
+
+    def _keep_excluded(self, out: Mapping[str, Excluded]) -> None:
+        names = [item.name for item in out.values()]
+        reasons = [item.reason for item in out.values()]
+        rows = _columns(clip_id=out.keys(), name=names, reason=reasons)
+        self.session.keep("__excluded", rows)
+
+    def _keep_split_groups(self) -> None:
+        """Values of `group_by` that duplicates tie together, with one name for each such tie."""
+        ties = Groups()
+        rows = self.rows(
+            f"select distinct dup_group, {self._split_value} as value "
+            "from judged clips join __groups using (clip_id) order by 1, 2"
+        )
+        firsts: dict[str, str] = {}
+        for group, value in rows:
+            ties.tie(firsts.setdefault(group, value), value)
+        members = dict(ties.members())
+        self.session.keep("__split_groups", _columns(value=members.keys(), name=members.values()))
+
+    @property
+    def _split_value(self) -> str:
+        """SQL over `clips`: what splits keep together. Clips without a group go by source."""
+        if self.group_by is None:
+            return "source_id"
+        return f"coalesce((\n{self.group_by.sql}\n)::varchar, source_id)"
+
     def _ranked(self) -> str:
-        """SQL of the survivors, with the ranks that the stages look at."""
-        body = f"select * from judged where {self.all_passed}"
-        order = f"{self.keep.sql}\n, clip_id" if self.keep else "clip_id"
-        if self._has_near:
-            window = f"(partition by {DUPLICATE_GROUP} order by {order})"
+        """SQL of the survivors, with what the stages look at."""
+        body = (
+            "select clips.*, x.name as __excluded_by, x.reason as __excluded "
+            f"from (select * from judged where {self.all_passed}) clips "
+            "left join __excluded x using (clip_id)"
+        )
+        first = "__excluded_by is null"
+        if self._has_twins:
             body = (
-                f"select *, case when {DUPLICATE_GROUP} is null then 1 else row_number() over "
-                f"{window} end as __copy, first_value(clip_id) over {window} as __best "
-                f"from ({body}) clips"
+                f"select clips.*, t.twin as __twin, t.reason as __twin_reason, "
+                f"g.dup_group as __dup_group, s.name as __split_group from ({body}) clips "
+                "left join __twins t using (clip_id) left join __groups g using (clip_id) "
+                f"left join __split_groups s on s.value = {self._split_value}"
             )
+            first += " and __twin is null"
         if self.balance_by is not None:
-            first = "__copy = 1" if self._has_near else "true"
             body = (
                 f"select *, (\n{self.balance_by.sql}\n)::varchar as __group, row_number() over "
-                f"(partition by (\n{self.balance_by.sql}\n), {first} order by {order}) as __rank "
-                f"from ({body}) clips"
+                f"(partition by (\n{self.balance_by.sql}\n), {first} order by {self._order}) "
+                f"as __rank from ({body}) clips"
             )
         return body
 
@@ -253,19 +319,31 @@ class Judgement:
         """The steps after the gates, in order."""
         stages = []
         reached = "true"
-        if self._has_near:
-            order = self.keep.sql if self.keep else "clip_id"
-            near = Stage(
-                stage="dedup",
-                gate="near",
-                predicate=f"the first of its {DUPLICATE_GROUP} by {order}",
+        if self.recipe.exclude:
+            exclude = Stage(
+                stage="exclude",
+                gate="exclude",
+                predicate="shows nothing of " + ", ".join(map(str, self.recipe.exclude)),
                 reached=reached,
-                passed="__copy = 1",
-                value=f"{DUPLICATE_GROUP}::varchar",
-                reason="'near-duplicate of ' || __best",
+                passed="__excluded_by is null",
+                value="__excluded_by",
+                reason="__excluded",
             )
-            stages.append(near)
-            reached = near.passed
+            stages.append(exclude)
+            reached = exclude.passed
+        if self._has_twins:
+            order = self.keep.sql if self.keep else "clip_id"
+            twins = Stage(
+                stage="dedup",
+                gate="duplicates",
+                predicate=f"no duplicate comes before it by {order}",
+                reached=reached,
+                passed="__twin is null",
+                value="__dup_group",
+                reason="__twin_reason",
+            )
+            stages.append(twins)
+            reached = f"({reached}) and ({twins.passed})"
         if self.recipe.balance is not None:
             by, cap = self.recipe.balance.by, self.recipe.balance.cap
             balance = Stage(
@@ -287,9 +365,10 @@ class Judgement:
 
     @property
     def split(self) -> str:
-        """SQL over `survivors clips`: the clip's split. Clips without a group go by source."""
-        group = f"coalesce((\n{self.group_by.sql}\n)::varchar, source_id)" if self.group_by else ""
-        return split_sql(group, self.recipe.splits)
+        """SQL over `survivors clips`: the clip's split. Groups of duplicates are in one."""
+        value = self._split_value
+        tied = f"coalesce(__split_group, {value})" if self._has_twins else value
+        return split_sql(tied, self.recipe.splits)
 
     def ledger(self, where: str = "true") -> str:
         """SQL of the verdicts in the columns of `decisions`, without the selection's id.
@@ -386,6 +465,10 @@ class Judgement:
                 raise
             except duckdb.Error as error:
                 raise QueryError(str(error)) from error
+
+
+def _columns(**values: Iterable[str]) -> pa.Table:
+    return pa.table({name: pa.array(list(items), pa.string()) for name, items in values.items()})
 
 
 def _value(columns: Sequence[str]) -> str:

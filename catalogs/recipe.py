@@ -7,6 +7,7 @@
       length: duration_s between 3 and 15
       motion: motion_px between 0.5 and 20
     dedup:   {exact: true, near: {max_distance: 31}, keep: sharpness_median desc}
+    exclude: [held-out, {catalog: ../benchmark}]
     balance: {by: collection, cap: 2000}
     splits:  {train: 0.98, val: 0.01, test: 0.01, group_by: source_id}
 
@@ -33,11 +34,13 @@ from catalogs.strict_yaml import MAX_BYTES, Section, read_yaml
 __all__ = [
     "Balance",
     "Dedup",
+    "Exclude",
     "Mocap",
     "NearDuplicates",
     "Recipe",
     "Score",
     "Segment",
+    "SemanticDuplicates",
     "Splits",
     "load_recipe",
     "parse_recipe",
@@ -89,25 +92,61 @@ class Score:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+SEARCH_VERSION = 1
+"""Raised when a search for duplicates finds something else on the same hashes."""
+
+
 @dataclass(frozen=True, slots=True)
 class NearDuplicates:
-    """When two clips count as the same: perceptual hashes of enough good frames are near."""
+    """When two clips count as the same: perceptual hashes of enough good pictures are near."""
 
     max_distance: int = 31
+    """Bits of 256 in which two pictures may differ."""
     min_quality: int = 50
+    """Pictures with less in them, 0 to 100, are held back: black is like any other black."""
     min_overlap: float = 0.8
+    """Share of the shorter clip that the other shows, from which the two are duplicates."""
+    mirrored: bool = True
+    """Whether a mirrored picture is the same picture."""
+
+    @property
+    def search(self) -> str:
+        """The name of the search that these settings need; `min_overlap` is no part of it."""
+        settings = {name: getattr(self, name) for name in ("max_distance", "min_quality")}
+        return settings_hash({**settings, "mirrored": self.mirrored, "version": SEARCH_VERSION})
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticDuplicates:
+    """Clips whose embeddings by `model` are alike; thresholds differ from model to model."""
+
+    model: str
+    min_cosine: float
 
 
 @dataclass(frozen=True, slots=True)
 class Dedup:
     """Which duplicates go. `keep` orders the clips of a group: the first one stays.
 
-    Files of equal bytes are one source and equal spans of it one clip, so exact duplicates never
-    arise; `exact: true` in a recipe says what is so.
+    Files of equal bytes are one source and equal spans of it one clip. What is equal in another
+    container goes as soon as a search has found it; `exact: true` in a recipe says what is so.
     """
 
     near: NearDuplicates | None = None
+    semantic: SemanticDuplicates | None = None
     keep: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exclude:
+    """Clips that nothing selected may show: a selection, of this catalog or another one."""
+
+    selection: str | None = None
+    catalog: str | None = None
+    """Folder or prefix of another catalog; None is this one."""
+
+    def __str__(self) -> str:
+        return " of ".join(part for part in (self.selection, self.catalog) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +196,7 @@ class Recipe:
     balance: Balance | None = None
     splits: Splits | None = None
     mocap: Mocap | None = None
+    exclude: tuple[Exclude, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The content in the shape of the YAML file, defaults filled in."""
@@ -170,6 +210,7 @@ class Recipe:
             or None,
             "gates": dict(self.gates) or None,
             "dedup": _plain(self.dedup),
+            "exclude": [_given(asdict(item)) for item in self.exclude] or None,
             "balance": _plain(self.balance),
             "splits": _plain(self.splits),
             "mocap": _plain(self.mocap),
@@ -239,7 +280,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
     """A recipe from YAML text. `origin` is what errors call the file."""
     top = read_yaml(text, origin)
-    _only(top, "name", "segment", "score", "gates", "dedup", "balance", "splits", "mocap")
+    _only(
+        top, "name", "segment", "score", "gates", "dedup", "exclude", "balance", "splits", "mocap"
+    )
     return Recipe(
         name=_checked_name(_text(top, "name"), "recipe", top.place("name")),
         segment=_parsed(top, "segment", _segment),
@@ -249,6 +292,7 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
         balance=_parsed(top, "balance", _balance),
         splits=_parsed(top, "splits", _splits),
         mocap=_parsed(top, "mocap", _mocap),
+        exclude=_excludes(top),
     )
 
 
@@ -299,23 +343,51 @@ def _gates(part: Section) -> dict[str, str]:
 
 
 def _dedup(part: Section) -> Dedup:
-    _only(part, "exact", "near", "keep")
+    _only(part, "exact", "near", "semantic", "keep")
     exact = part.get("exact", True)
     if exact is not True:
         allowed = "true: clips with the same content have the same id and cannot both be kept"
         raise _wrong(part, "exact", f"is {exact!r}", allowed)
-    near = None if part.get("near") is False else _parsed(part, "near", _near)
-    return Dedup(near, _text(part, "keep") if "keep" in part else None)
+    return Dedup(
+        near=None if part.get("near") is False else _parsed(part, "near", _near),
+        semantic=_parsed(part, "semantic", _semantic),
+        keep=_text(part, "keep") if "keep" in part else None,
+    )
 
 
 def _near(part: Section) -> NearDuplicates:
-    _only(part, "max_distance", "min_quality", "min_overlap")
+    _only(part, "max_distance", "min_quality", "min_overlap", "mirrored")
     usual = NearDuplicates()
     return NearDuplicates(
         _integer(part, "max_distance", usual.max_distance, 0, 256),
         _integer(part, "min_quality", usual.min_quality, 0, 100),
         _share(part, "min_overlap", usual.min_overlap),
+        _flag(part, "mirrored", usual.mirrored),
     )
+
+
+def _semantic(part: Section) -> SemanticDuplicates:
+    _only(part, "model", "min_cosine")
+    if "min_cosine" not in part:
+        raise _missing(part, "min_cosine")
+    return SemanticDuplicates(_text(part, "model"), _share(part, "min_cosine", 1.0))
+
+
+def _excludes(top: Section) -> tuple[Exclude, ...]:
+    items = top.get("exclude") or []
+    allowed = "[SELECTION, {catalog: FOLDER}, {catalog: FOLDER, selection: NAME}]"
+    if not isinstance(items, list):
+        raise _wrong(top, "exclude", "is not a list", allowed)
+    found = []
+    for item in items:
+        if isinstance(item, str):
+            found.append(Exclude(item))
+        elif isinstance(item, Section) and item:
+            _only(item, "selection", "catalog")
+            found.append(Exclude(**{key: _text(item, key) for key in item}))
+        else:
+            raise _wrong(top, "exclude", f"holds {item!r}", allowed)
+    return tuple(found)
 
 
 def _balance(part: Section) -> Balance:
@@ -425,6 +497,13 @@ def _integer(part: Section, key: str, default: int, low: int, high: int) -> int:
     value = part.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise _wrong(part, key, f"is {value!r}", f"a whole number from {low} to {high}")
+    return value
+
+
+def _flag(part: Section, key: str, default: bool) -> bool:
+    value = part.get(key, default)
+    if not isinstance(value, bool):
+        raise _wrong(part, key, f"is {value!r}", "true or false")
     return value
 
 

@@ -24,6 +24,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from catalogs.errors import ClipmillError, UsageError
+from catalogs.excluded import excluded_versions
 from catalogs.funnel import SECONDS_PER_HOUR, Funnel, count_funnel
 from catalogs.ids import settings_hash
 from catalogs.judge import DEFAULT_LIMITS, Judgement, Limits
@@ -123,6 +124,7 @@ def _selection_id(judgement: Judgement, name: str) -> str:
             tables.add("sources")
         elif column in judgement.session.operators:
             tables.add(judgement.session.operators[column][0])
+    tables |= set(judgement.used_tables)
     catalog = judgement.session.catalog
     settings = {
         "recipe": judgement.recipe.hash,
@@ -131,6 +133,8 @@ def _selection_id(judgement: Judgement, name: str) -> str:
         "catalog": catalog.about.get("id"),
         "versions": {table: catalog.snapshot.tables.get(table) for table in sorted(tables)},
     }
+    if others := excluded_versions(judgement.recipe.exclude):
+        settings["excluded"] = others
     return settings_hash(settings, 32)
 
 

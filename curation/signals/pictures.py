@@ -60,7 +60,9 @@ _WHOLE_PERCENT = (np.arange(256) * 100 // 255).astype(np.uint8)
 _NOTHING = 0.25
 """A term of a flat picture is at most rounding, which must not decide a bit."""
 _EVERYTHING: Box = (0.0, 1.0, 0.0, 1.0)
-_BAR_BRIGHTEST, _BAR_MEAN, _BAR_STEP = 30, 12, 16
+_BLACK, _LIT = 10, 24
+_MARKED, _PICTURE_LIT = 0.25, 0.6
+"""Shares of a line's samples that are lit: at most in a bar, at least behind it."""
 _LARGEST_BAR = 0.4
 _BATCH = 32
 _FAST = 3.5
@@ -279,7 +281,7 @@ def _by_bars(luma: Luma) -> Iterator[tuple[Box, NDArray[np.intp]]]:
     darkest = np.min([edge.max(axis=1) for edge in edges], axis=0)
     groups: dict[Box, list[int]] = {}
     for index, picture in enumerate(luma):
-        has_bars = darkest[index] < _BAR_BRIGHTEST
+        has_bars = darkest[index] < _LIT
         groups.setdefault(_inside(picture) if has_bars else _EVERYTHING, []).append(index)
     for inside, members in groups.items():
         yield inside, np.array(members)
@@ -294,20 +296,27 @@ def _inside(picture: Luma) -> Box:
 def _bars_along(picture: Luma, axis: int) -> tuple[float, float]:
     """Shares that dark lines take at both ends."""
     brightest = cv2.reduce(picture, axis, cv2.REDUCE_MAX).ravel()
+    lit = cv2.reduce(cv2.compare(picture, _LIT, cv2.CMP_GE), axis, cv2.REDUCE_AVG).ravel() / 255
     mean = cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
-    dark = (brightest < _BAR_BRIGHTEST) & (mean < _BAR_MEAN)
-    ends = _bar(dark, mean), _bar(dark[::-1], mean[::-1])
-    return ends if max(ends) <= _LARGEST_BAR else (0.0, 0.0)
+    first, last = _bar(brightest, lit, mean), _bar(brightest[::-1], lit[::-1], mean[::-1])
+    return (first, last) if max(first, last) <= _LARGEST_BAR else (0.0, 0.0)
 
 
-def _bar(dark: NDArray[np.bool_], mean: NDArray[np.float32]) -> float:
-    """The share of the dark lines at the beginning.
+def _bar(brightest: Luma, lit: NDArray[np.float64], mean: NDArray[np.float32]) -> float:
+    """The share of the lines of a bar at the beginning.
 
-    A bar ends with a step; where the picture is as dark it cannot be told. The line behind a bar
-    is part bar, part picture, by as much as it is darker than the next one.
+    A bar is black, or dark but for a mark on it and followed by lines that are mostly not. The
+    line behind it is part bar, part picture, by as much as it is darker than the next one.
     """
-    count = int(np.argmin(dark)) if not dark.all() else len(dark)
-    if not 1 < count < len(dark) - 1 or mean[count + 1] - mean[count - 1] < _BAR_STEP:
-        return 0.0
+    count = _beginning(lit <= _MARKED)
+    if not 1 < count < len(lit) - 1 or lit[count + 1] < _PICTURE_LIT:
+        count = _beginning(brightest < _BLACK)
+        if not 1 < count < len(lit) - 1:
+            return 0.0
     covered = 1 - float(np.clip(mean[count] / max(float(mean[count + 1]), 1.0), 0.0, 1.0))
-    return (count + round(covered * 2) / 2) / len(dark)
+    return (count + round(covered * 2) / 2) / len(lit)
+
+
+def _beginning(flags: NDArray[np.bool_]) -> int:
+    """How many flags are set before the first that is not."""
+    return int(np.argmin(flags)) if not flags.all() else len(flags)

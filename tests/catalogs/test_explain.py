@@ -15,9 +15,10 @@ from catalogs.errors import NotFoundError, RecipeError
 from catalogs.explain import Verdict, diff, funnel, why
 from catalogs.recipe import Balance, Dedup, NearDuplicates, Recipe, Splits
 from catalogs.select import select
+from catalogs.testing.duplicates import record_matches
 from catalogs.testing.records import record_clips
 
-OPERATORS = {"motion": ["motion_px"], "text": ["text_area"], "duplicates": ["dup_group"]}
+OPERATORS = {"motion": ["motion_px"], "text": ["text_area"]}
 GATES = {
     "length": "duration_s between 3 and 15",
     "motion": "motion_px between 0.5 and 20",
@@ -30,24 +31,25 @@ def clip(
     clip_id: str, duration_s: float, motion_px: float | None, text_area: float, **more: Any
 ) -> dict[str, Any]:
     values = {"duration_s": duration_s, "motion_px": motion_px, "text_area": text_area}
-    return (
-        {"clip_id": clip_id, "uri": f"/films/{clip_id[0]}.mp4", "dup_group": None} | values | more
-    )
+    return {"clip_id": clip_id, "uri": f"/films/{clip_id[0]}.mp4"} | values | more
 
 
 ROWS = [
     clip("a100", 4.0, 2.0, 0.0, start_s=1.0, end_s=5.0, source_id="A"),
     clip("a200", 20.0, 0.1, 0.0, source_id="A"),
     clip("b100", 5.0, None, 0.5),
-    clip("b200", 6.0, 5.0, 0.01, dup_group="g"),
-    clip("c100", 7.0, 9.0, 0.01, dup_group="g"),
+    clip("b200", 6.0, 5.0, 0.01, start_s=0.0, end_s=6.0),
+    clip("c100", 7.0, 9.0, 0.01, start_s=0.0, end_s=7.0),
     clip("d100", 8.0, 9.0, 0.3),
 ]
 
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    return record_clips(tmp_path / "corpus", ROWS, OPERATORS)
+    """Most of c100 shows what b200 shows, two seconds later."""
+    catalog = record_clips(tmp_path / "corpus", ROWS, OPERATORS)
+    record_matches(catalog, [("b200", "c100", (0.0, 5.0), (2.0, 7.0))])
+    return catalog
 
 
 # -- why -----------------------------------------------------------------------------------
@@ -101,7 +103,8 @@ def test_why_of_a_near_duplicate_names_the_better_one(catalog: Catalog) -> None:
     dedup = Dedup(near=NearDuplicates(), keep="duration_s desc")
     select(catalog, Recipe("r", GATES, dedup=dedup), "x")
     (failed,) = why(catalog, "b200").failed
-    assert (failed.stage, failed.reason) == ("dedup", "near-duplicate of c100")
+    reason = "near duplicate of c100 (score 0.83): 0.000-5.000 s is 2.000-7.000 s there"
+    assert (failed.stage, failed.reason) == ("dedup", reason)
 
 
 def test_why_needs_a_clip_that_exists_once_and_was_judged(catalog: Catalog) -> None:
@@ -212,7 +215,7 @@ def test_diff_of_recipes_is_that_of_their_selections(catalog: Catalog) -> None:
     recorded = diff(catalog, "plain", "dedup")
     mixed = diff(catalog, "plain", dedup)
     assert live.lost == recorded.lost == mixed.lost
-    assert live.lost.by_gate == {"near": 1}
+    assert live.lost.by_gate == {"duplicates": 1}
     assert live.gained.clips == 0
     assert catalog.refresh().version == version
 

@@ -18,6 +18,7 @@ from catalogs.ledger import find_selection, ledger_files, selections
 from catalogs.recipe import Balance, Dedup, NearDuplicates, Recipe, Segment, Splits
 from catalogs.select import select
 from catalogs.splits import split_of
+from catalogs.testing.duplicates import record_matches
 from catalogs.testing.records import record_clips
 
 OPERATORS = {"motion": ["motion_px"], "text": ["text_area"]}
@@ -171,37 +172,38 @@ def test_the_newest_cutting_is_judged_unless_the_recipe_names_one(catalog: Catal
         select(catalog, Recipe("r", gates), "wrong", cutting="nope")
 
 
-def test_near_duplicates_lose_to_the_best_of_their_group(tmp_path: Path) -> None:
+def test_duplicates_lose_to_the_best_that_shows_the_same(tmp_path: Path) -> None:
     rows = [
-        {"clip_id": "a", "duration_s": 4.0, "dup_group": "g", "sharp": 1.0},
-        {"clip_id": "b", "duration_s": 5.0, "dup_group": "g", "sharp": 3.0},
-        {"clip_id": "c", "duration_s": 6.0, "dup_group": "g", "sharp": None},
-        {"clip_id": "d", "duration_s": 1.0, "dup_group": "g", "sharp": 9.0},
-        {"clip_id": "e", "duration_s": 4.0, "dup_group": None, "sharp": 1.0},
-        {"clip_id": "f", "duration_s": 4.0, "dup_group": None, "sharp": 1.0},
-    ]
-    catalog = record_clips(
-        tmp_path / "corpus", rows, {"duplicates": ["dup_group"], "sharpness": ["sharp"]}
-    )
+        {"clip_id": name, "start_s": 0.0, "end_s": length, "duration_s": length, "sharp": sharp}
+        for name, length, sharp in [
+            ("a", 4.0, 1.0), ("b", 4.0, 3.0), ("c", 4.0, None), ("d", 1.0, 9.0), ("e", 4.0, 1.0),
+            ("f", 4.0, 1.0),
+        ]
+    ]  # fmt: skip
+    catalog = record_clips(tmp_path / "corpus", rows, {"sharpness": ["sharp"]})
+    whole = (0.0, 4.0)
+    pairs = [("a", "b"), ("b", "c"), ("b", "d"), ("c", "e")]
+    record_matches(catalog, [(*pair, whole, whole) for pair in pairs])
     dedup = Dedup(near=NearDuplicates(), keep="sharp desc -- the sharpest")
     result = select(catalog, Recipe("r", {"length": "duration_s > 3"}, dedup=dedup), "x")
-    # d is the sharpest, but fails a gate: the best of those that pass stays.
+    # d is the sharpest, but fails a gate. e shows the same as c, which is gone: e stays.
     assert kept(catalog, result.selection_id) == ["b", "e", "f"]
     rows_of_stage = catalog.sql(
         "select clip_id, passed, value, reason from decisions where stage = 'dedup' order by 1"
     ).rows()
+    reason = "near duplicate of b (score 1.00): 0.000-4.000 s is 0.000-4.000 s there"
     assert rows_of_stage == [
-        ("a", False, "g", "near-duplicate of b"),
-        ("b", True, "g", None),
-        ("c", False, "g", "near-duplicate of b"),
-        ("e", True, None, None),
+        ("a", False, "a", reason),
+        ("b", True, "a", None),
+        ("c", False, "a", reason),
+        ("e", True, "a", None),
         ("f", True, None, None),
     ]
 
 
-def test_near_duplicates_without_groups_are_an_error(catalog: Catalog) -> None:
+def test_near_duplicates_need_a_search(catalog: Catalog) -> None:
     recipe = Recipe("r", GATES, dedup=Dedup(near=NearDuplicates()))
-    with pytest.raises(RecipeError, match="no column 'dup_group'"):
+    with pytest.raises(RecipeError, match="were not searched for duplicates"):
         select(catalog, recipe, "x")
 
 

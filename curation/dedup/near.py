@@ -1,0 +1,265 @@
+"""Near-duplicates of a catalog: what was not searched yet is compared with all there is.
+
+    report = find_near(catalog, NearDuplicates())
+
+Sources that the search has gone through before are compared with new ones only, by the few hashes
+that were kept of each (`anchors`); two sources are looked at closely when some of these are near.
+Everything comes from stored signals, nothing is decoded. Matches are between sources, so cutting
+again needs no new search.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from catalogs.catalog import Catalog
+from catalogs.duplicates import catalog_version
+from catalogs.query import Session
+from catalogs.recipe import NearDuplicates
+from curation.dedup.candidates import Candidate, candidates_among, candidates_between
+from curation.dedup.search import Match, aligned
+from curation.dedup.sequences import Anchors, HashedSource, anchors_of
+from curation.dedup.stored import StoredHashes, anchor_rows, held_back, old_anchors
+from curation.signals import CROPS
+
+__all__ = ["SearchReport", "find_near"]
+
+SAME_MOMENT_S = 0.002
+"""Containers round times; frames that are this close are shown at the same time."""
+
+Load = Callable[[Sequence[str]], Mapping[str, HashedSource]]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchReport:
+    """What a search did."""
+
+    search: str
+    sources: int
+    """Sources that were searched now."""
+    candidates: int
+    """Pairs of sources that were looked at closely."""
+    matches: int
+    """Stretches that were found."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_near(
+    catalog: Catalog,
+    near: NearDuplicates,
+    *,
+    against: Catalog | None = None,
+    threads: int = 2,
+) -> SearchReport:
+    """Search what was not searched yet, and record what it has in common with everything.
+
+    Args:
+        catalog: its videos, and what was found of them before.
+        near: the search's settings; `min_overlap` plays no part.
+        against: another catalog (a benchmark); only what is common with that one is searched.
+        threads: that look up hashes.
+    """
+    with Session(catalog, cutting="-") as session:
+        if against is None:
+            return _Search(session, near, "", threads).run()
+        with Session(against, cutting="-") as other:
+            name = catalog_version(against)
+            return _Search(session, near, name, threads).run(StoredHashes(other, near.min_quality))
+
+
+class _Search:
+    """One search: what it gathers from batches of sources, and its commit."""
+
+    def __init__(self, session: Session, near: NearDuplicates, against: str, threads: int):
+        self._session = session
+        self._near = near
+        self._against = against
+        self._threads = threads
+        self._stored = StoredHashes(session, near.min_quality)
+        self._names = self._stored.unsearched(near.search, against)
+        self._searched: list[dict[str, Any]] = []
+        self._anchor_rows: list[pa.Table] = []
+        self._run_id = uuid.uuid4().hex
+
+    def run(self, others: StoredHashes | None = None) -> SearchReport:
+        if not self._names:
+            return SearchReport(self._near.search, 0, 0, 0)
+        ours = len(self._names)
+        new = self._gather(self._stored, self._names, record=True)
+        names = list(self._names)
+        if others is None:
+            candidates = self._among(new)
+            blocks = old_anchors(
+                self._session, self._near.search, self._against, self._near.min_quality
+            )
+        else:
+            candidates = set()
+            theirs = others.unsearched("", "")
+            blocks = iter([(theirs, self._gather(others, theirs, record=False))] if theirs else ())
+        for ids, old in blocks:
+            candidates |= self._between(new, old.moved(len(names)))
+            names += ids
+        exact = [] if others else self._exact()
+        load = self._loader(others)
+        only = None if others is None else ours
+        matches = aligned(candidates, names, load, self._near.max_distance, ours=only)
+        rows = list(_rows(matches, load, exact))
+        self._commit(rows)
+        return SearchReport(self._near.search, ours, len(candidates), len(rows))
+
+    def _gather(self, stored: StoredHashes, names: Sequence[str], *, record: bool) -> Anchors:
+        parts: list[tuple[int, Anchors]] = []
+        done = 0
+        for batch in stored.batches(names):
+            anchors = anchors_of(batch)
+            parts.append((done, anchors))
+            done += len(batch)
+            if record:
+                self._record(batch, anchors)
+        return Anchors.joined(parts)
+
+    def _record(self, batch: Sequence[HashedSource], anchors: Anchors) -> None:
+        for source in batch:
+            held_from, held_to = held_back(source)
+            self._searched.append(
+                {
+                    "search": self._near.search,
+                    "source_id": source.source_id,
+                    "against": self._against,
+                    "content": source.content,
+                    "hashes": int(source.good.sum()),
+                    "held_from_s": held_from,
+                    "held_to_s": held_to,
+                    "run_id": self._run_id,
+                }
+            )
+        if not self._against:
+            rows = anchor_rows(batch, anchors, self._near.min_quality)
+            self._anchor_rows.append(rows)
+
+    def _among(self, new: Anchors) -> set[Candidate]:
+        near = self._near
+        return candidates_among(
+            new, near.max_distance, mirrored=near.mirrored, threads=self._threads
+        )
+
+    def _between(self, new: Anchors, old: Anchors) -> set[Candidate]:
+        near = self._near
+        return candidates_between(
+            new, old, near.max_distance, mirrored=near.mirrored, threads=self._threads
+        )
+
+    def _loader(self, others: StoredHashes | None) -> Load:
+        def load(names: Sequence[str]) -> Mapping[str, HashedSource]:
+            found = self._stored.load(names)
+            rest = [name for name in names if name not in found]
+            return {**found, **others.load(rest)} if others and rest else found
+
+        return load
+
+    def _exact(self) -> list[tuple[str, str]]:
+        """New sources whose every frame shows what another source's does, with the first such."""
+        firsts = dict(
+            self._session.connection.execute(
+                "select content, min(source_id) from "
+                f"({self._session.scan('searched')}) where search = ? and against = '' group by 1",
+                [self._near.search],
+            ).fetchall()
+        )
+        pairs = []
+        for row in sorted(self._searched, key=lambda row: str(row["source_id"])):
+            first = firsts.setdefault(row["content"], row["source_id"])
+            if first != row["source_id"]:
+                low, high = sorted((first, row["source_id"]))
+                pairs.append((low, high))
+        return pairs
+
+    def _commit(self, rows: Sequence[dict[str, Any]]) -> None:
+        fixed = {"search": self._near.search, "against": self._against, "run_id": self._run_id}
+        catalog = self._session.catalog
+        with catalog.transaction(f"search {len(self._names)} sources for duplicates") as txn:
+            txn.insert("searched", self._searched)
+            for part in self._anchor_rows:
+                txn.insert("anchors", part)
+            txn.insert("matches", [row | fixed for row in rows])
+
+
+def _rows(
+    matches: Iterable[Match], load: Load, exact: Sequence[tuple[str, str]]
+) -> Iterator[dict[str, Any]]:
+    """Rows of `matches`; what is equal frame by frame is told once, as exact."""
+    told = set()
+    for low, high in exact:
+        sources = load([low, high])
+        if _shown_alike(sources[low], sources[high]):
+            told.add((low, high))
+            yield _exact_row(sources[low], sources[high])
+    for match in matches:
+        if (match.one.source_id, match.other.source_id) not in told:
+            yield from _near_rows(match)
+
+
+def _shown_alike(one: HashedSource, other: HashedSource) -> bool:
+    """Whether the frames that were hashed are shown at the same times from the beginning."""
+    if len(one.pts) != len(other.pts):
+        return False
+    apart = (one.seconds - one.seconds[0]) - (other.seconds - other.seconds[0])
+    return bool(np.abs(apart).max() <= SAME_MOMENT_S)
+
+
+def _exact_row(one: HashedSource, other: HashedSource) -> dict[str, Any]:
+    spans = (int(one.pts[0]), one.end_pts, int(other.pts[0]), other.end_pts)
+    return {
+        "kind": "exact",
+        **_pair(one, other, *spans),
+        "alignment": 0,
+        "rate": 1.0,
+        "mirrored": False,
+        "turned_deg": 0,
+        "window": 1.0,
+        "share": 1.0,
+        "distance": 0.0,
+    }
+
+
+def _near_rows(match: Match) -> Iterator[dict[str, Any]]:
+    look = match.look
+    for item in match.stretches:
+        spans = (item.start_pts, item.end_pts, item.other_start_pts, item.other_end_pts)
+        yield {
+            "kind": "near",
+            **_pair(match.one, match.other, *spans),
+            "alignment": item.alignment,
+            "rate": item.rate,
+            "mirrored": look.view == "mirrored",
+            "turned_deg": int(look.view.removeprefix("turned")) if "turned" in look.view else 0,
+            "window": 1.0 if look.window is None else CROPS[look.window],
+            "share": item.matched / item.compared,
+            "distance": item.distance,
+        }
+
+
+def _pair(
+    one: HashedSource, other: HashedSource, start: int, end: int, other_start: int, other_end: int
+) -> dict[str, Any]:
+    ours, theirs = float(one.time_base), float(other.time_base)
+    return {
+        "source_id": one.source_id,
+        "other_id": other.source_id,
+        "start_pts": start,
+        "end_pts": end,
+        "other_start_pts": other_start,
+        "other_end_pts": other_end,
+        "start_s": start * ours,
+        "end_s": end * ours,
+        "other_start_s": other_start * theirs,
+        "other_end_s": other_end * theirs,
+    }

@@ -1,0 +1,158 @@
+"""A source as the search sees it: hashes with their times, and the few that are looked up.
+
+Not every hash is looked up, for neighbours in time are alike. `anchors_of` picks, for many sources
+at once:
+
+- `kept`: one of each second of the whole picture, the one around which it changes least, so that
+  a copy whose frames fall a little beside still has it;
+- `asked`: as many as the picture changes, up to all of them in fast motion;
+- one of every two seconds of each half and smaller window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.dedup.hashes import Hashes, distance
+
+__all__ = ["Anchors", "HashedSource", "anchors_of"]
+
+KEPT_EVERY_S = 1.0
+PARTS_EVERY_S = 1.0
+ENOUGH_CHANGE = 16
+"""Bits that change until the next hash is asked for."""
+
+
+@dataclass(frozen=True)
+class HashedSource:
+    """The hashes of one source. `whole` and `good` have one entry per hashed frame."""
+
+    source_id: str
+    time_base: Fraction
+    pts: NDArray[np.int64]
+    end_pts: int
+    good: NDArray[np.bool_]
+    """Whether there is enough in the picture to tell it from others."""
+    whole: Hashes
+    with_halves: NDArray[np.intp]
+    """Which of the hashed frames `halves` are of."""
+    halves: NDArray[np.uint64]
+    """(n, 2, 4)"""
+    with_crops: NDArray[np.intp]
+    crops: NDArray[np.uint64]
+    """(n, windows, 4)"""
+    content: str = ""
+    """Hash of what every frame shows; equal for a source in another container."""
+
+    @cached_property
+    def seconds(self) -> NDArray[np.float64]:
+        return np.asarray(self.pts * float(self.time_base), np.float64)
+
+    @cached_property
+    def end_s(self) -> float:
+        return self.end_pts * float(self.time_base)
+
+    @cached_property
+    def good_s(self) -> float:
+        """Seconds whose hashes count."""
+        lengths = np.diff(np.append(self.pts, self.end_pts))
+        return float(lengths[self.good].sum() * float(self.time_base))
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Hashes of many sources that are looked up; `*_of` are positions of the sources."""
+
+    kept: Hashes
+    kept_of: NDArray[np.int32]
+    asked: Hashes
+    asked_of: NDArray[np.int32]
+    halves: NDArray[np.uint64]
+    """(n, 2, 4)"""
+    halves_of: NDArray[np.int32]
+    crops: NDArray[np.uint64]
+    """(n, windows, 4)"""
+    crops_of: NDArray[np.int32]
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[int, Anchors]]) -> Anchors:
+        """Anchors of batches as one; with each, the position of its first source."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for name in cls.__dataclass_fields__:
+            values = [getattr(part, name) for _, part in parts]
+            if name.endswith("_of"):
+                values = [v + np.int32(at) for v, (at, _) in zip(values, parts, strict=True)]
+            arrays[name] = np.concatenate(values)
+        return cls(**arrays)  # type: ignore[arg-type]
+
+    def moved(self, by: int) -> Anchors:
+        """The same with positions that begin later."""
+        return Anchors.joined([(by, self)])
+
+
+def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
+    """What is looked up of some sources."""
+    lengths = [len(source.pts) for source in sources]
+    of = np.repeat(np.arange(len(sources), dtype=np.int32), lengths)
+    starts = np.cumsum([0, *lengths])
+    whole = np.concatenate([source.whole for source in sources])
+    seconds = np.concatenate([source.seconds for source in sources])
+    good = np.concatenate([source.good for source in sources])
+    change = _change(whole, of)
+    unrest = np.maximum(change, np.append(change[1:], 0))
+    kept = _calmest(of, seconds, unrest, good, KEPT_EVERY_S)
+    asked = np.union1d(kept, _changing(of, change, good))
+    parts = {}
+    for name in ("halves", "crops"):
+        places = [
+            start + getattr(source, f"with_{name}")
+            for source, start in zip(sources, starts, strict=False)
+        ]
+        at = np.concatenate(places)
+        chosen = _calmest(of[at], seconds[at], unrest[at], good[at], PARTS_EVERY_S)
+        hashes = np.concatenate([getattr(source, name) for source in sources])
+        parts[name] = hashes[chosen], of[at][chosen]
+    return Anchors(
+        whole[kept], of[kept], whole[asked], of[asked], *parts["halves"], *parts["crops"]
+    )
+
+
+def _change(whole: Hashes, of: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Bits that changed since the hash before of the same source."""
+    change = np.zeros(len(whole), np.int64)
+    change[1:] = np.where(of[1:] == of[:-1], distance(whole[1:], whole[:-1]), 0)
+    return change
+
+
+def _calmest(
+    of: NDArray[np.int32],
+    seconds: NDArray[np.float64],
+    unrest: NDArray[np.int64],
+    good: NDArray[np.bool_],
+    every_s: float,
+) -> NDArray[np.intp]:
+    """Of each source and stretch of time the good hash with the least change around it."""
+    places = np.flatnonzero(good)
+    stretch = np.floor(seconds[places] / every_s).astype(np.int64)
+    order = np.lexsort((places, unrest[places], stretch, of[places]))
+    places, stretch = places[order], stretch[order]
+    first = np.ones(len(places), bool)
+    first[1:] = (of[places][1:] != of[places][:-1]) | (stretch[1:] != stretch[:-1])
+    return np.sort(places[first])
+
+
+def _changing(
+    of: NDArray[np.int32], change: NDArray[np.int64], good: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """Good hashes after which the picture had changed by `ENOUGH_CHANGE` bits."""
+    level = np.cumsum(change) // ENOUGH_CHANGE
+    places = np.flatnonzero(good)
+    new = np.ones(len(places), bool)
+    new[1:] = (level[places][1:] != level[places][:-1]) | (of[places][1:] != of[places][:-1])
+    return places[new]
