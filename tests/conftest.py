@@ -16,20 +16,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # there is a process of tests for each 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In a parallel run the tests of a file stay together, and so do all that share the cluster.
-
-    Those come first: nothing else takes as long.
-    """
-    for item in items:
-        group = "cluster" if _shares_cluster(item) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=_shares_cluster, reverse=True)
-
-
-def _shares_cluster(item: pytest.Item) -> bool:
-    return "cluster" in getattr(item, "fixturenames", ())
+    """Tests on the cluster first: they take longest, and should not be what is left at the end."""
+    items.sort(key=lambda item: "cluster" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
