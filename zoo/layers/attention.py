@@ -201,48 +201,62 @@ class GridTransformer(nn.Module):
         if state is not None:
             start = state.get(self, 0)
             state[self] = start + x.shape[1]
+        views = {pattern: self._view(pattern, x, start) for pattern in set(self.patterns)}
         for pattern, layer in zip(self.patterns, self.layers, strict=True):
+            angles, mask = views[pattern]
             if pattern == "space":
-                x = self._in_frames(x, layer)
+                flat = x.flatten(2, 3).flatten(0, 1)
+                x = layer(flat, angles=angles).view(x.shape)
             elif pattern == "window":
-                x = self._in_windows(x, layer)
+                x = self._in_windows(x, layer, angles)
             else:
-                x = self._over_time(x, pattern, layer, start, state)
+                x = self._over_time(x, pattern, layer, angles, mask, state)
         return self.norm(x)
 
-    def _in_frames(self, x: Tensor, layer: nn.Module) -> Tensor:
-        flat = x.flatten(2, 3).flatten(0, 1)
-        return layer(flat, angles=self._angles(x.shape[2:4], x)).view(x.shape)
+    def _view(self, pattern: Pattern, x: Tensor, start: int) -> tuple[Tensor, Tensor | None]:
+        """The angles and the mask that all layers of a pattern share."""
+        _, frames, rows, columns, _ = x.shape
+        size = {
+            "space": (rows, columns),
+            "window": (self.window, self.window),
+            "time": (frames,),
+            "joint": (frames, rows, columns),
+        }[pattern]
+        if pattern in ("space", "window"):
+            return rotary_angles(grid_positions(size, x.device), self.width), None
+        angles = rotary_angles(grid_positions(size, x.device, start), self.width)
+        if self.reach is None:
+            return angles, None
+        mask = self.reach.mask(start, frames, min(start, self.reach.past), x.device)
+        if mask is not None and pattern == "joint":
+            mask = mask.repeat_interleave(rows * columns, 0).repeat_interleave(rows * columns, 1)
+        return angles, mask
 
-    def _in_windows(self, x: Tensor, layer: nn.Module) -> Tensor:
+    def _in_windows(self, x: Tensor, layer: nn.Module, angles: Tensor) -> Tensor:
         side = self.window
         cut = x.unflatten(3, (-1, side)).unflatten(2, (-1, side)).transpose(3, 4)
-        angles = self._angles((side, side), x)
         y = layer(cut.flatten(4, 5).flatten(0, 3), angles=angles)
         return y.view(cut.shape).transpose(3, 4).reshape(x.shape)
 
     def _over_time(
-        self, x: Tensor, pattern: Pattern, layer: nn.Module, start: int, state: State | None
+        self,
+        x: Tensor,
+        pattern: Pattern,
+        layer: nn.Module,
+        angles: Tensor,
+        mask: Tensor | None,
+        state: State | None,
     ) -> Tensor:
         batch, frames, rows, columns, _ = x.shape
-        kept = 0 if self.reach is None else min(start, self.reach.past)
-        mask = self.reach.mask(start, frames, kept, x.device) if self.reach else None
-        state = state if self.reach else None
         keep = self.reach.past if self.reach else 0
+        state = state if self.reach else None
         if pattern == "time":
             flat = x.permute(0, 2, 3, 1, 4).flatten(0, 2)
-            angles = self._angles((frames,), x, start)
             y = layer(flat, angles=angles, mask=mask, state=state, keep=keep)
             return y.view(batch, rows, columns, frames, -1).permute(0, 3, 1, 2, 4)
-        places = rows * columns
-        if mask is not None:
-            mask = mask.repeat_interleave(places, 0).repeat_interleave(places, 1)
-        angles = self._angles((frames, rows, columns), x, start)
-        y = layer(x.flatten(1, 3), angles=angles, mask=mask, state=state, keep=keep * places)
+        keep *= rows * columns
+        y = layer(x.flatten(1, 3), angles=angles, mask=mask, state=state, keep=keep)
         return y.view(x.shape)
-
-    def _angles(self, size: tuple[int, ...], like: Tensor, start: int = 0) -> Tensor:
-        return rotary_angles(grid_positions(size, like.device, start), self.width)
 
 
 def grid_positions(size: tuple[int, ...], device: torch.device, start: int = 0) -> Tensor:
@@ -256,13 +270,13 @@ def grid_positions(size: tuple[int, ...], device: torch.device, start: int = 0) 
 def rotary_angles(positions: Tensor, width: int) -> Tensor:
     """Angles (N, width // 2) of positions (N, axes); the axes share the pairs of channels."""
     axes = positions.shape[1]
-    parts = []
+    angles = []
     for axis in range(axes):
         pairs = width // 2 // axes + (axis < width // 2 % axes)
         rates = ROTARY_BASE ** (-torch.arange(pairs, device=positions.device) / max(1, pairs))
         # In float64: positions of long streams times a rate lose the angle in float32.
-        parts.append(positions[:, axis, None].double() * rates.double())
-    return torch.cat(parts, dim=-1)
+        angles.append(positions[:, axis, None].double() * rates.double())
+    return torch.cat(angles, dim=-1)
 
 
 def rotate(x: Tensor, angles: Tensor) -> Tensor:

@@ -176,7 +176,10 @@ class Prior(nn.Module):
 
 
 class Query1d(DenoisingTokenizer):
-    """1D tokens of pictures, or of windows of frames."""
+    """1D tokens of pictures, or of windows of frames.
+
+    A decoder that gives patches at once does not draw: seed and steps are nothing to it.
+    """
 
     config_class = Config
     decode_only: ClassVar[tuple[str, ...]] = ("prior_width", "prior_depth")
