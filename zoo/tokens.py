@@ -62,6 +62,15 @@ class Tokens:
         """Positions of all streams for one clip."""
         return sum(math.prod(self.grid_of(name)) for name in self.streams)
 
+    @property
+    def bits(self) -> float:
+        """Bits that these tokens of all clips carry; where an axis is open, up to the end codes."""
+        return sum(
+            stream.bits * _positions(stream, self.streams[stream.name])
+            for stream in self.spec.streams
+            if stream.name in self.streams
+        )
+
     def select(self, clips: slice) -> Tokens:
         return replace(self, streams={name: value[clips] for name, value in self.streams.items()})
 
@@ -144,3 +153,10 @@ def join_streams(
             arrays = [functional.pad(a, (0, longest - a.shape[-1]), value=end) for a in arrays]
         joined[name] = torch.cat(arrays, dim=dim)
     return joined
+
+
+def _positions(stream: StreamSpec, value: Tensor) -> int:
+    """Positions that say something: not those which fill an open axis up."""
+    if stream.end is not None:
+        return int((value != stream.end).sum()) + math.prod(value.shape[:-1])
+    return value.numel() // max(1, stream.trailing)

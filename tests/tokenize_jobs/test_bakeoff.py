@@ -21,6 +21,7 @@ from curation.jobs.settings import MillSettings
 from tokenize_jobs.bakeoff import bakeoff
 from tokenize_jobs.bakeoff.codec import CODECS, at_most_bits, available
 from tokenize_jobs.bakeoff.picture import draw_chart, draw_sheet
+from tokenize_jobs.work import as_input
 
 TINY = ("video/causal_cnn_fsq_tiny", "video/causal_cnn_lfq_tiny")
 
@@ -97,3 +98,13 @@ def test_json_tells_the_protocols(corpus: Catalog) -> None:
     (row,) = json.loads(json.dumps(result.to_json()))["models"]
     assert row["name"] == TINY[0]
     assert "8 bit" in row["protocols"]["psnr"] or "uint8" in row["protocols"]["psnr"]
+
+
+def test_files_of_codecs_count_their_own_bytes(corpus: Catalog) -> None:
+    model = zoo.create("video/codec_jpeg_tiny")
+    result = bakeoff(corpus, [model], frames=2, size=(32, 32), clips=1)
+    (frames,) = result.originals
+    tokens = model.encode(as_input(frames))
+    files = [len(file) for clip in model.files(tokens) for file in clip]
+    assert math.isclose(tokens.bits, (sum(files) + len(files)) * math.log2(257))
+    assert math.isclose(result.contenders[0].bits_per_s, tokens.bits * 24 / 2)

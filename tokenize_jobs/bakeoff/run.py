@@ -142,13 +142,13 @@ def _video(model: Tokenizer, windows: Windows) -> Contender:
     pictures = []
     for fps, frames in windows:
         x = _pixels(frames)
-        back = run.through(x, fps)
+        back, bits = run.through(x, fps)
         for metric in metrics:
             metric.update(x, back)
         eight_bit = ((back[0].permute(1, 2, 3, 0) + 1) * 127.5).round().to(torch.uint8)
         pictures.append(eight_bit.cpu().numpy())
         for codec in available():
-            made = at_most_bits(codec, frames, fps, model.spec.bits(tuple(x.shape[2:])))
+            made = at_most_bits(codec, frames, fps, bits)
             codecs[codec.name].append(float("nan") if made is None else _psnr(x, made.frames))
     means = {name: float(np.mean(values)) for name, values in codecs.items()}
     return run.row(metrics, codecs=means, pictures=pictures[:SHOWN])
@@ -162,7 +162,7 @@ def _motion(model: Tokenizer, windows: Windows, features: MotionFeatures) -> Con
     metrics: list[Any] = [MPJPE(), MPJPE("procrustes"), AccelerationError()]
     run = _Run(model)
     for fps, values in windows:
-        back = run.through(torch.from_numpy(values)[None], fps)
+        back, _ = run.through(torch.from_numpy(values)[None], fps)
         pair = [features.joints(item.astype(np.float64)) for item in (values, back[0].numpy())]
         reference, made = (torch.from_numpy(np.ascontiguousarray(item))[None] for item in pair)
         for metric in metrics:
@@ -180,7 +180,8 @@ class _Run:
         self._use: dict[str, Any] = {}
         self._warm = False
 
-    def through(self, x: Tensor, fps: Fraction) -> Tensor:
+    def through(self, x: Tensor, fps: Fraction) -> tuple[Tensor, float]:
+        """What comes back, and the bits that it took."""
         from zoo.metrics import CodebookUse
 
         if not self._warm:
@@ -194,13 +195,13 @@ class _Run:
         self._encode_s += encoded - began
         self._frames += tokens.size[0]
         self._tokens += tokens.count
-        self._bits += tokens.spec.bits(tokens.size)
+        self._bits += tokens.bits
         self._media_s += float(tokens.size[0] / fps)
         for stream in tokens.spec.streams:
             if stream.discrete:
                 use = self._use.setdefault(stream.name, CodebookUse(stream.levels))
                 use.update(tokens[stream.name])
-        return back.float().cpu()
+        return back.float().cpu(), tokens.bits
 
     def row(self, metrics: Sequence[Metric], **more: Any) -> Contender:
         quality = [m for metric in metrics for m in metric.measurements()]
