@@ -109,7 +109,7 @@ class Decoder(nn.Module):
 class CausalCnn(Autoencoder):
     """A causal 3D autoencoder with any quantizer."""
 
-    Config = Config
+    config_class = Config
     pace = 4
 
     def __init__(self, config: Config):
