@@ -94,7 +94,10 @@ def test_a_run_that_failed_ends_like_one_that_did_not(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk"):
         trained(tmp_path / "failed", settings, feed=Broken(takes(), Window(16), seed=1))
     assert max(line["step"] for line in logged(tmp_path / "failed")) < 6
+    with (tmp_path / "failed" / "log.jsonl").open("a") as log:
+        log.write('{"step": 4, "lo')
     assert_same(expected, trained(tmp_path / "failed", settings))
+    assert [line["step"] for line in logged(tmp_path / "failed")] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:

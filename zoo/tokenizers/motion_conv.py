@@ -240,19 +240,4 @@ PRESETS = (
         tiny="action/conv_rvq_tiny",
         serves=("vq-vla",),
     ),
-    Preset(
-        "motion/starter",
-        MotionConv,
-        replace(
-            _T2M,
-            quantizer=Rvq(dim=128, size=512, depth=6, dropout=0.1),
-            causal=True,
-            width=160,
-            blocks=2,
-            decoder_width=160,
-            decoder_blocks=2,
-        ),
-        _MOMASK,
-        tiny="motion/conv_rvq_causal_tiny",
-    ),
 )

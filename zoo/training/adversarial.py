@@ -38,7 +38,7 @@ class PatchDiscriminator(nn.Sequential):
 
 
 class Critic(nn.Module):
-    """The discriminator, its losses and what it remembers."""
+    """The discriminator, its losses, its optimiser and what it remembers."""
 
     real_mean: Tensor
     fake_mean: Tensor
@@ -56,6 +56,9 @@ class Critic(nn.Module):
         self.net = PatchDiscriminator(spec.channels, settings.dims, settings.width, settings.depth)
         self.register_buffer("real_mean", torch.zeros(()))
         self.register_buffer("fake_mean", torch.zeros(()))
+        self.optimiser = torch.optim.AdamW(
+            self.net.parameters(), settings.learning_rate, betas=(0.5, 0.9), weight_decay=0.0
+        )
 
     def learns(self, step: int) -> bool:
         """Whether the discriminator is trained at `step`."""

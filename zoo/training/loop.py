@@ -106,13 +106,8 @@ class _Run:
         self.share = _share(settings, self.workers)
         self.spec = model.describe()
         self.critic: Critic | None = None
-        self.critic_optimiser: torch.optim.Optimizer | None = None
         if settings.adversarial:
             self.critic = Critic(settings.adversarial, self.spec).to(model.device)
-            rate = settings.adversarial.learning_rate
-            self.critic_optimiser = torch.optim.AdamW(
-                self.critic.parameters(), rate, betas=(0.5, 0.9), weight_decay=0.0
-            )
         self.workers.same_weights(model, *([self.critic] if self.critic else []))
         self.optimiser = torch.optim.AdamW(
             [p for p in model.parameters() if p.requires_grad],
@@ -133,8 +128,8 @@ class _Run:
         with ExitStack() as stack:
             monitor = None
             if self.workers.leads:
-                monitor = Monitor(self.folder, self.settings.steps, progress=progress)
-                stack.enter_context(monitor).begin(self.step)
+                monitor = Monitor(self.folder, self.step, self.settings.steps, progress=progress)
+                stack.enter_context(monitor)
             if self.settings.checkpoint_blocks:
                 stack.enter_context(recomputed_blocks(self.model))
             stack.enter_context(_seeded_apart())
@@ -165,8 +160,8 @@ class _Run:
             with nullcontext() if last else hold_updates(self.model):
                 self._backward(part, 1 / len(parts))
         self._move(self.optimiser, settings.clip_norm, "gradient_norm")
-        if self.critic and self.critic_optimiser and self.critic.learns(self.step):
-            self._move(self.critic_optimiser, settings.clip_norm, "critic_gradient_norm")
+        if self.critic and self.critic.learns(self.step):
+            self._move(self.critic.optimiser, settings.clip_norm, "critic_gradient_norm")
         if self.ema:
             self.ema.update(self.model, self.step)
 
@@ -250,9 +245,9 @@ class _Run:
         }
         if self.ema:
             tensors["ema"] = self.ema.weights
-        if self.critic and self.critic_optimiser:
+        if self.critic:
             tensors["critic"] = self.critic.state_dict()
-            tensors["critic_optimiser"] = flatten_optimiser(self.critic_optimiser)
+            tensors["critic_optimiser"] = flatten_optimiser(self.critic.optimiser)
         state = {"step": self.step, "feed": self.position, "settings": self.settings.to_json()}
         return Checkpoint(tensors, state)
 
@@ -266,9 +261,9 @@ class _Run:
         restore_optimiser(self.optimiser, found.tensors["optimiser"])
         if self.ema:
             self.ema.load(dict(found.tensors["ema"]))
-        if self.critic and self.critic_optimiser:
+        if self.critic:
             self.critic.load_state_dict(dict(found.tensors["critic"]))
-            restore_optimiser(self.critic_optimiser, found.tensors.get("critic_optimiser", {}))
+            restore_optimiser(self.critic.optimiser, found.tensors.get("critic_optimiser", {}))
         self.step, self.position = found.state["step"], found.state["feed"]
         self.feed.load_state_dict(self.position)
 

@@ -1,7 +1,8 @@
 """What a run shows: a line on the terminal, `log.jsonl`, TensorBoard, pictures.
 
-`log.jsonl` is always written, one JSON object a line; it continues across resumes. TensorBoard is
-used when its package is there (the extra `tensorboard`).
+`log.jsonl` is always written, one JSON object a line. A run that continues from a checkpoint drops
+the lines after it, so every step is there once. TensorBoard is used when its package is there (the
+extra `tensorboard`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from PIL import Image
 from rich.console import Console
@@ -26,13 +27,14 @@ _SHOWN = ("reconstruction", "usage", "steps_per_second", "samples_per_second")
 class Monitor:
     """Shows a run while it goes on; only the leading process has one."""
 
-    def __init__(self, folder: Path, steps: int, *, progress: bool = True):
+    def __init__(self, folder: Path, step: int, steps: int, *, progress: bool = True):
         self.folder = folder
-        self._log = (folder / "log.jsonl").open("a", buffering=1)
-        self._board = _tensorboard(folder / "tensorboard")
+        self._log = _continued(folder / "log.jsonl", step)
+        self._board = _tensorboard(folder / "tensorboard", step)
         self._bar = _bar() if progress else None
-        self._task = self._bar.add_task("", total=steps, shown="") if self._bar else None
-        self._since: tuple[float, int] | None = None
+        if self._bar:
+            self._task = self._bar.add_task("", total=steps, completed=step, shown="")
+        self._since = (time.perf_counter(), step)
 
     def __enter__(self) -> Self:
         if self._bar:
@@ -51,12 +53,6 @@ class Monitor:
             self._board.close()
         self._log.close()
 
-    def begin(self, step: int) -> None:
-        """Count time and steps from here."""
-        self._since = (time.perf_counter(), step)
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=step)
-
     def log(self, step: int, values: Mapping[str, float], batch: int) -> None:
         """Show and keep the values of the steps since the last call."""
         line = {"step": step, **values, **self._speed(step, batch)}
@@ -64,7 +60,7 @@ class Monitor:
         if self._board:
             for name, value in line.items():
                 self._board.add_scalar(name, value, step)
-        if self._bar and self._task is not None:
+        if self._bar:
             shown = " ".join(f"{name} {line[name]:.4g}" for name in _SHOWN if name in line)
             self._bar.update(self._task, completed=step, shown=shown)
 
@@ -81,7 +77,7 @@ class Monitor:
 
     def _speed(self, step: int, batch: int) -> dict[str, float]:
         now = time.perf_counter()
-        before, first = self._since or (now, step)
+        before, first = self._since
         self._since = (now, step)
         rate = (step - first) / max(now - before, 1e-9)
         return {"steps_per_second": rate, "samples_per_second": rate * batch}
@@ -98,9 +94,17 @@ def _bar() -> Progress:
     )
 
 
-def _tensorboard(folder: Path) -> Any:
+def _continued(path: Path, step: int) -> TextIO:
+    """The log with its whole lines up to `step`, open for more."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+    return path.open("a", buffering=1)
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
     if find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=step + 1)
