@@ -93,6 +93,16 @@ def test_one_d_piece_names_the_tokens_that_a_target_error_takes() -> None:
         tokens_for_error(tokenizer, x, 0.0)
 
 
+def test_tokens_are_dropped_in_training_and_never_in_eval() -> None:
+    torch.manual_seed(0)
+    tokenizer, x = create("image/one_d_piece_tiny"), pictures(4)
+    whole = tokenizer(x).output.clamp(-1, 1)
+    torch.testing.assert_close(whole, tokenizer.decode(tokenizer.encode(x)), atol=1e-5, rtol=0)
+    tokenizer.train()(x)
+    drawn = [tokenizer(x).output for _ in range(2)]
+    assert not torch.allclose(*drawn)
+
+
 @pytest.mark.parametrize(
     ("name", "codes"),
     [

@@ -222,7 +222,7 @@ class Query1d(DenoisingTokenizer):
         flat = windows.flatten(0, 1)
         quantized = self.quantizer(self.encoder(flat))
         inputs: dict[str, Any] = {}
-        if self.config.nested:
+        if self.config.nested and self.training:
             inputs["kept"] = torch.randint(1, self.config.tokens + 1, flat.shape[:1]).to(x.device)
         if self.config.decoder == "denoise":
             inputs["noisy"], inputs["time"] = mixed(flat)
