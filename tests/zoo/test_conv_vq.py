@@ -52,6 +52,20 @@ def test_ids_decode_to_the_clip_they_came_from_in_size(name: str, side: int) -> 
     assert tokenizer.decode(tokens).shape == x.shape
 
 
+@pytest.mark.parametrize(
+    ("name", "grid"),
+    [
+        ("video/vidtok_fsq_noncausal_488.k262144", (4, 32, 32)),
+        ("video/vidtok_fsq_noncausal_41616.k262144", (4, 16, 16)),
+        ("video/vidtok_kl_noncausal_488.ch16", (4, 32, 32)),
+    ],
+)
+def test_vidtok_without_causality_codes_16_frames_as_4(name: str, grid: tuple[int, ...]) -> None:
+    spec = preset(name).spec
+    assert spec.grid((16, 256, 256)) == {"tokens": grid}
+    assert not spec.causal
+
+
 def still(value: float) -> torch.Tensor:
     return torch.tensor([value, -value, 0.3]).view(1, 3, 1, 1, 1).expand(1, 3, 8, 32, 32).clone()
 

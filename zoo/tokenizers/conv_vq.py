@@ -1,4 +1,5 @@
-"""3D convolutional VQ-VAEs of fixed windows: VideoGPT, TATS, MAGVIT's 3D-VQ, MotionAura.
+"""3D convolutions over fixed windows: VideoGPT, TATS, MAGVIT's 3D-VQ, MotionAura, VidTok's
+non-causal models.
 
 A window of frames is seen as a whole, with convolutions that look both ways in time; a longer clip
 is one window after another. What a convolution is given beyond the edge decides what the edge looks
@@ -20,7 +21,7 @@ from torch.nn import functional
 from zoo.autoencoder import Autoencoder
 from zoo.layers.attention import Attention, rotary_angles
 from zoo.layers.conv import Conv3d
-from zoo.layers.quantizers import QuantizerConfig, Vq, build
+from zoo.layers.quantizers import KL, Fsq, QuantizerConfig, Vq, build
 from zoo.layers.specs import grid_stream, window_spec
 from zoo.registry import Preset
 from zoo.spec import Axis, TokenizerSpec
@@ -194,9 +195,23 @@ _AURA = (
 )
 _AURA += "arXiv:2410.07659"
 
+_VIDTOK = "VidTok: A Versatile and Open-Source Video Tokenizer, arXiv:2412.13061"
+
 _T488 = ((1, 2), (2, 2), (2, 2))
 _T444 = ((2, 2), (2, 2))
 _MAGVIT_LEVELS = ((1, 1), *_T488)
+_FSQ = Fsq(dim=576, levels=(8,) * 6)
+
+
+def _vidtok(quantizer: QuantizerConfig, space: int = 8) -> Config:
+    far = space == 16
+    return Config(
+        quantizer,
+        width=144,
+        widen=(1, 2, 4, 4, 4) if far else (1, 2, 4, 4),
+        strides=((1, 1), (1, 2), *_T488) if far else _MAGVIT_LEVELS,
+        blocks=2,
+    )
 
 
 def _tiny(padding: Literal["constant", "replicate"], **options: int | str) -> Config:
@@ -277,5 +292,23 @@ PRESETS = (
         _AURA,
         "video/conv_vq_inverted_tiny",
         serves=("motionaura",),
+    ),
+    *(
+        Preset(
+            f"video/vidtok_{name}",
+            ConvVq,
+            _vidtok(quantizer, space),
+            _VIDTOK,
+            "video/conv_vq_replicate_tiny",
+            {
+                f"{metric} (MCL-JCV, 256x256, 30 fps)": value
+                for metric, value in zip(("psnr", "ssim", "lpips", "rfvd"), scores, strict=True)
+            },
+        )
+        for name, quantizer, space, *scores in (
+            ("fsq_noncausal_488.k262144", _FSQ, 8, 30.78, 0.889, 0.091, 132.1),
+            ("fsq_noncausal_41616.k262144", _FSQ, 16, 26.37, 0.772, 0.171, 357.0),
+            ("kl_noncausal_488.ch16", KL(dim=576, channels=16), 8, 36.13, 0.950, 0.044, 60.5),
+        )
     ),
 )
