@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from catalogs.testing import CorpusTruth, render_corpus
+from curation.jobs.cluster import start_local
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a process of tests for each core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +22,26 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on the cluster first: they take longest, and should not be what is left at the end."""
     items.sort(key=lambda item: "cluster" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """In a parallel run the files whose tests share the cluster go to one process, as one would.
+
+    Groups (`--dist loadgroup`) would be the way, but xdist 3.8 forgets them with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    @cache
+    def scope(file: str) -> str:
+        shares = "cluster: str" in (config.rootpath / file).read_text(encoding="utf-8")
+        return "cluster" if shares else file
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return scope(nodeid.partition("::")[0])
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +67,7 @@ def cluster() -> Iterator[str]:
     """
     import ray
 
-    context = ray.init(
-        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-    )
-    address = context.address_info["gcs_address"]
+    address = start_local(2)["gcs_address"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", address)
         yield address

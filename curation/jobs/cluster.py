@@ -13,7 +13,7 @@ from typing import Any
 from catalogs.errors import ClipmillError, UsageError
 from curation.jobs.meanwhile import meanwhile
 
-__all__ = ["Crew", "Lost"]
+__all__ = ["Crew", "Lost", "start_local"]
 
 IN_FLIGHT = 2
 """Pieces of work a worker holds: one that it does and one that is already there."""
@@ -81,6 +81,7 @@ class Crew:
         self._gpus = gpus
         self._most = workers
         self._address = address or os.environ.get("RAY_ADDRESS") or None
+        self._joined = False
         self._session: str | None = None
         self._workers: list[Any] = []
         self._held: dict[Any, _Held] = {}
@@ -93,7 +94,7 @@ class Crew:
 
         if not ray.is_initialized():
             with meanwhile(_load):
-                self._init(ray)
+                self._join()
         if self._most is None:
             self._most = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._workers = [self._worker() for _ in range(min(self._most, max(1, pieces)))]
@@ -102,23 +103,20 @@ class Crew:
         ray.wait(answers, num_returns=len(answers), timeout=START_PATIENCE_S)
         self.hosts = sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
 
-    def _init(self, ray: Any) -> None:
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-        for name, value in quiet.items():
-            os.environ.setdefault(name, value)
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if self._address is None:
-            cpus = max(self._most or 0, os.cpu_count() or 1)
-            options |= {"num_cpus": cpus, "include_dashboard": False}
+    def _join(self) -> None:
+        """The cluster at the address, or a new one on this machine."""
         try:
-            with _lean_nodes():
-                context = ray.init(address=self._address or "local", **options)
+            if self._address is not None:
+                _init(address=self._address)
+                self._joined = True
+            else:
+                cpus = max(self._most or 0, os.cpu_count() or 1)
+                self._session = start_local(cpus)["session_dir"]
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClipmillError(
                 f"cannot {'join' if self._address else 'start'} a Ray cluster: {error}",
                 hint="check --address" if self._address else "look at the Ray logs in /tmp/ray",
             ) from error
-        self._session = context.address_info["session_dir"]
 
     def _worker(self) -> Any:
         import ray
@@ -133,10 +131,9 @@ class Crew:
         for worker in self._workers:
             ray.kill(worker)
         self._workers = []
-        if self._session is None:
-            return
-        ray.shutdown()
-        if self._address is None and not keep_logs:
+        if self._joined or self._session is not None:
+            ray.shutdown()
+        if self._session is not None and not keep_logs:
             shutil.rmtree(self._session, ignore_errors=True)
 
     @property
@@ -214,6 +211,22 @@ class Crew:
         for held in self._held.values():
             if held.worker == worker:
                 held.since = time.monotonic()
+
+
+def start_local(cpus: int) -> dict[str, Any]:
+    """Start a cluster on this machine with what a run needs and no more; returns its addresses."""
+    with _lean_nodes():
+        return _init(address="local", num_cpus=cpus, include_dashboard=False)
+
+
+def _init(**options: Any) -> dict[str, Any]:
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or each actor warns of it
+    context = ray.init(log_to_driver=False, logging_level="ERROR", **options)
+    addresses: dict[str, Any] = context.address_info
+    return addresses
 
 
 def _load() -> None:

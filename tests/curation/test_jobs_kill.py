@@ -109,7 +109,7 @@ def runs_until(kills: int, media: Path, catalog: Path, victims: Callable[[], lis
 
 
 @pytest.mark.parametrize(
-    "needle", ["curation.media.guard_child", "ray::Worker"], ids=["guard child", "ray worker"]
+    "needle", ["curation.media.guard_child", "ray::_Seat"], ids=["guard child", "ray worker"]
 )
 def test_killed_helpers(
     needle: str,
