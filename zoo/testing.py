@@ -1,7 +1,7 @@
 """What tests of tokenizers need: structured clips, and a short training on one batch.
 
 x = clips(2, 8, 32)                      # (2, 3, 8, 32, 32) in -1..1
-tokenizer = learned(create("video/triplane_tiny"), x, steps=100)
+tokenizer = learned(create("video/triplane_tiny"), x, goal=0.02)
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ Model = TypeVar("Model", bound=Tokenizer)
 
 
 def clips(batch: int, frames: int, side: int, seed: int = 0) -> Tensor:
-    """Smooth coloured backgrounds with a bright square that moves on a path of its own."""
+    """Smooth coloured backgrounds with a bright spot that moves on a path of its own."""
     dice = torch.Generator().manual_seed(seed)
     coarse = torch.rand(batch, 3, 4, 4, generator=dice) * 1.2 - 0.6
     still = functional.interpolate(coarse, (side, side), mode="bilinear", align_corners=True)
-    x = still.unsqueeze(2).repeat(1, 1, frames, 1, 1)
-    square = side // 4
-    for clip in range(batch):
-        row, column = torch.randint(0, side - square, (2,), generator=dice).tolist()
-        for frame in range(frames):
-            top, left = (row + frame) % (side - square), (column + 2 * frame) % (side - square)
-            x[clip, :, frame, top : top + square, left : left + square] = 0.9
-    return x
+    start, pace = torch.rand(2, batch, 2, 1, 1, 1, generator=dice)
+    places = torch.linspace(0, 1, side)
+    when = torch.arange(frames).view(-1, 1, 1) / frames
+    centre = 0.5 + 0.4 * torch.sin(6.3 * start + 3 * (0.3 + pace) * when)
+    apart = (places[:, None] - centre[:, 0]).square() + (places - centre[:, 1]).square()
+    spot = torch.exp(-apart / 0.02).unsqueeze(1)
+    return still.unsqueeze(2) * (1 - spot) + 0.9 * spot
 
 
 def training_loss(tokenizer: Tokenizer, x: Tensor) -> Tensor:
@@ -44,14 +43,20 @@ def training_loss(tokenizer: Tokenizer, x: Tensor) -> Tensor:
     return total
 
 
-def learned(tokenizer: Model, x: Tensor, steps: int, rate: float = 4e-3) -> Model:
-    """`tokenizer` after `steps` on the one batch `x`, in eval mode."""
+def learned(
+    tokenizer: Model, x: Tensor, goal: float = 0.0, steps: int = 200, rate: float = 2e-3
+) -> Model:
+    """`tokenizer`, trained on the one batch `x` until the loss is below `goal` or `steps` are over;
+    in eval mode."""
     tokenizer.train()
     optimiser = torch.optim.AdamW(tokenizer.parameters(), rate, weight_decay=0.0)
     for step in range(steps):
         torch.manual_seed(step)
+        loss = training_loss(tokenizer, x)
+        if float(loss.detach()) < goal:
+            break
         optimiser.zero_grad()
-        training_loss(tokenizer, x).backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(tokenizer.parameters(), 1.0)
         optimiser.step()
     return tokenizer.eval()

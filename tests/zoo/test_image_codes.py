@@ -25,7 +25,7 @@ def narrow(name: str) -> ImageCodes:
 def test_fqgan_gives_one_id_of_each_codebook_and_reports_their_use() -> None:
     torch.manual_seed(0)
     x = clips(2, 1, 16)
-    tokenizer = learned(create("image/codes_factorised_tiny"), x, 60)
+    tokenizer = learned(create("image/codes_factorised_tiny"), x, goal=0.02, steps=60)
     tokens = tokenizer.encode(x)
     assert tokens.ids.shape == (2, 1, 4, 4, 2)
     meter = UsageMeter.of(tokenizer.quantizer)

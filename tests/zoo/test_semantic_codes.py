@@ -81,7 +81,7 @@ def test_a_semantic_half_learns_what_the_teacher_sees() -> None:
     tokenizer = create("image/semantic_folded_tiny")
     wanted = DctTeacher(12)(x, (4, 4))
     before = float(distance(tokenizer.embed(tokenizer.encode(x)), wanted))
-    learned(tokenizer, x, 80)
+    learned(tokenizer, x, goal=0.1, steps=80)
     assert float(distance(tokenizer.embed(tokenizer.encode(x)), wanted)) < before / 3
 
 
@@ -91,7 +91,7 @@ def test_vq_kd_reconstructs_its_teacher_reports_use_and_draws_from_ids() -> None
     tokenizer = create("image/teacher_codes_tiny")
     teacher = RandomFeatures(12)
     tokenizer.learn_from(teacher)
-    learned(tokenizer, x, 120)
+    learned(tokenizer, x, goal=0.1, steps=80)
     tokens = tokenizer.encode(x)
     assert tokens.ids.shape == (2, 2, 4, 4), "ids of every frame"
     assert float(distance(tokenizer.features(tokens), teacher(x, (4, 4)))) < 0.2

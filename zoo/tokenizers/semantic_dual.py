@@ -22,6 +22,7 @@ from zoo.layers.frames import FrameDecoder, FrameEncoder
 from zoo.layers.patch_nets import PatchEncoder
 from zoo.layers.quantizers import Dual, Product, QuantizerConfig, Vq, build
 from zoo.layers.specs import grid_stream, image_spec
+from zoo.layers.streams import quantize_streams
 from zoo.layers.teachers import Taught, distance
 from zoo.registry import Preset
 from zoo.spec import Axis, TokenizerSpec
@@ -109,11 +110,13 @@ class SemanticDual(Taught, Tokenizer):
         return self._draw(self.quantizer.decode(streams["tokens"]))
 
     def forward(self, x: Tensor) -> Reconstruction:
-        quantized = self.quantizer(self._features(x))
-        felt = self.understand(self._halves(quantized.values)[0])
-        losses = {**quantized.losses, "semantic": distance(felt, self.taught(x, felt))}
-        ids = {} if quantized.ids is None else {"tokens": quantized.ids}
-        return Reconstruction(self._draw(quantized.values), losses, ids)
+        made, losses, ids = quantize_streams(
+            {"tokens": self.quantizer}, {"tokens": self._features(x)}
+        )
+        values = made["tokens"]
+        felt = self.understand(self._halves(values)[0])
+        losses |= {"semantic": distance(felt, self.taught(x, felt))}
+        return Reconstruction(self._draw(values), losses, ids)
 
     def _features(self, x: Tensor) -> Tensor:
         parts = [self.semantic_encoder(x), self.pixel_encoder(x)]

@@ -20,6 +20,7 @@ from zoo.layers.attention import GridTransformer, Pattern
 from zoo.layers.patch_nets import PatchDecoder, PatchEncoder
 from zoo.layers.quantizers import QuantizerConfig, Vq, build
 from zoo.layers.specs import grid_stream, image_spec
+from zoo.layers.streams import quantize_streams
 from zoo.layers.teachers import Taught, distance
 from zoo.registry import Preset
 from zoo.spec import Axis, TokenizerSpec
@@ -87,11 +88,13 @@ class TeacherCodes(Taught, Tokenizer):
         return self.decoder(self.quantizer.decode(streams["tokens"]).movedim(-1, 1))
 
     def forward(self, x: Tensor) -> Reconstruction:
-        quantized = self.quantizer(self.encoder(x).movedim(1, -1))
-        felt = self.understand(quantized.values)
-        losses = {**quantized.losses, "features": distance(felt, self.taught(x, felt))}
-        ids = {} if quantized.ids is None else {"tokens": quantized.ids}
-        picture = self.decoder(quantized.values.detach().movedim(-1, 1))
+        made, losses, ids = quantize_streams(
+            {"tokens": self.quantizer}, {"tokens": self.encoder(x).movedim(1, -1)}
+        )
+        values = made["tokens"]
+        felt = self.understand(values)
+        losses |= {"features": distance(felt, self.taught(x, felt))}
+        picture = self.decoder(values.detach().movedim(-1, 1))
         return Reconstruction(picture, losses, ids)
 
 
