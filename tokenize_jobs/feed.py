@@ -308,9 +308,8 @@ class TokenFeed(IterableDataset):
             if step % workers != worker:
                 continue
             places = batches[number]
-            chosen = entries[places]
-            salts = hash_numbers(chosen, self.seed, self._epoch) ^ hash_numbers(copies[places], 5)
-            yield self.batcher.arrays(chosen, salts.astype(np.int64)) | {"step": step + 1}
+            arrays = self.batcher.arrays(entries[places], copies[places], self.seed, self._epoch)
+            yield arrays | {"step": step + 1}
 
 
 def _check_numbers(batch: int, rank: int, world: int) -> None:

@@ -80,10 +80,9 @@ class ShardPool:
         uniform = bool((sizes == width).all())
         lines = (np.empty if uniform else np.zeros)((len(rows), width), np.uint8)
         flat = lines.data.cast("B")
-        for file in np.unique(files):
-            here = np.flatnonzero(files == file)
-            into = [flat[n * width : (n + 1) * width] for n in here.tolist()]
-            self[int(file)].copy(stream, rows[here], into, sizes[here].tolist())
+        wanted = zip(files.tolist(), rows.tolist(), sizes.tolist(), strict=True)
+        for begin, (file, row, size) in zip(range(0, lines.size, width), wanted, strict=True):
+            flat[begin : begin + size] = self[file].row(stream, row, size)
         return lines
 
 
@@ -109,10 +108,10 @@ class Batcher:
     classes: str | None = None
     class_names: Sequence[str] = ()
 
-    def arrays(self, entries: Numbers, salts: Numbers) -> dict[str, Any]:
+    def arrays(self, entries: Numbers, copies: Numbers, *salts: int) -> dict[str, Any]:
         """The windows at `entries` as arrays and lists, which cross to another process cheaply.
 
-        `salts` decide which of several captions each one gets.
+        The number of a window's copy and the salts decide which of its captions it gets.
         """
         made: dict[str, Any] = {}
         for name, packing in self.index.streams.items():
@@ -124,7 +123,8 @@ class Batcher:
             else:
                 made[name] = _joined(column.take(taken))
         if self.index.captions is not None:
-            made["captions"] = _one_each(self.index.captions.take(taken), salts)
+            drawn = hash_numbers(entries, *salts) ^ hash_numbers(copies, *salts, 5)
+            made["captions"] = _one_each(self.index.captions.take(taken), drawn)
         return made
 
     def tensors(self, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -177,10 +177,7 @@ def _joined(values: pa.Array) -> NDArray[Any] | list[str]:
     return values.to_numpy(zero_copy_only=False).copy()
 
 
-def _one_each(captions: pa.ListArray, salts: Numbers) -> list[str]:
-    """One caption of each window, always the same one for the same salt; empty without any."""
-    drawn = hash_numbers(salts)
-    chosen = []
-    for texts, number in zip(captions.to_pylist(), drawn.tolist(), strict=True):
-        chosen.append(texts[number % len(texts)] if texts else "")
-    return chosen
+def _one_each(captions: pa.ListArray, drawn: NDArray[np.uint64]) -> list[str]:
+    """One caption of each window, by the number that was drawn for it; empty without any."""
+    pairs = zip(captions.to_pylist(), drawn.tolist(), strict=True)
+    return [texts[number % len(texts)] if texts else "" for texts, number in pairs]

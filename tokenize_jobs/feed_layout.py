@@ -9,6 +9,7 @@ row in random order costs one copy, as from a plain array.
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -30,20 +31,20 @@ _PREFIX = 4
 class _Run:
     """Where one stream's values start: by row group, and inside it by stride or by row."""
 
-    first: NDArray[np.int64]
+    first: list[int]
     """First row of each row group."""
-    start: NDArray[np.int64]
+    start: list[int]
     """Position in the file of that row's value."""
     stride: int
     """Distance from value to value, 0 when rows differ in length."""
     within: NDArray[np.int64]
     """Distance of each row's value from its row group's first; empty with a stride."""
 
-    def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        group = np.searchsorted(self.first, rows, "right") - 1
+    def position(self, row: int) -> int:
+        group = bisect_right(self.first, row) - 1
         if self.stride:
-            return self.start[group] + (rows - self.first[group]) * self.stride
-        return self.start[group] + self.within[rows]
+            return self.start[group] + (row - self.first[group]) * self.stride
+        return self.start[group] + int(self.within[row])
 
 
 class MappedShard:
@@ -59,14 +60,10 @@ class MappedShard:
                 for stream, packing in streams.items()
             }
 
-    def copy(
-        self, stream: str, rows: NDArray[np.int64], into: list[memoryview], sizes: list[int]
-    ) -> None:
-        """Copy each row's bytes to the beginning of its place in `into`."""
-        source = self._bytes
-        positions = self._runs[stream].positions(rows).tolist()
-        for place, position, size in zip(into, positions, sizes, strict=True):
-            place[:size] = source[position : position + size]
+    def row(self, stream: str, row: int, size: int) -> memoryview:
+        """The bytes of a row, which is so many long."""
+        position = self._runs[stream].position(row)
+        return self._bytes[position : position + size]
 
 
 def _find_run(
@@ -84,7 +81,7 @@ def _find_run(
     within = np.empty(0, np.int64)
     if not uniform:
         within = before[:-1] - np.repeat(before[first], counts)
-    run = _Run(first, start, int(steps[0]) if uniform else 0, within)
+    run = _Run(first.tolist(), start.tolist(), int(steps[0]) if uniform else 0, within)
     _check(run, steps, ends, data, f"column {stream!r} of {name}")
     return run
 
@@ -111,8 +108,8 @@ def _check(
     run: _Run, steps: NDArray[np.int64], ends: NDArray[np.int64], data: memoryview, what: str
 ) -> None:
     """The length before the first and the last value of each row group must be the row's."""
-    rows = np.concatenate([run.first, ends - 1])
-    for row, position in zip(rows.tolist(), run.positions(rows).tolist(), strict=True):
+    for row in [*run.first, *(ends - 1).tolist()]:
+        position = run.position(row)
         prefix = bytes(data[max(0, position - _PREFIX) : max(0, position)])
         if int.from_bytes(prefix, "little") != steps[row] - _PREFIX:
             raise FormatError(
