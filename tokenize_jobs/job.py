@@ -2,9 +2,10 @@
 
     report = tokenize(catalog, "video/starter", selection="web", transform=Transform(window=17))
 
-Workers keep a model and a guarded reader each; one that dies is replaced and its unit is done
+Workers keep a model and a guarded reader each; one that dies is replaced and its share is done
 again. Rows are inserted by key, so whatever is interrupted, the next run completes it and doubles
-nothing. A source that cannot be read is quarantined with its reason; the others go on.
+nothing. A source that cannot be read is quarantined with its reason and the others go on; once it
+can be read, it leaves the quarantine with the commit of its last tokens.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import platform
 import sys
 import time
 import uuid
-from collections import deque
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
 
+import pyarrow as pa
+
 from catalogs.catalog import Catalog
+from catalogs.errors import ClipmillError
 from curation.jobs.alone import Alone
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.outcome import Problem
@@ -31,8 +35,9 @@ from curation.jobs.settings import Limits
 from curation.jobs.uninterrupted import uninterrupted
 from tokenize_jobs.plan import Plan, Unit, make_plan, table_of, transform_for
 from tokenize_jobs.shards import ShardWriter, TokenTable
+from tokenize_jobs.share import Share, Shares
 from tokenize_jobs.transform import Transform
-from tokenize_jobs.work import Encoded, TokenWorker
+from tokenize_jobs.work import STAGE, Encoded, TokenWorker, problem_of
 
 __all__ = ["Report", "tokenize"]
 
@@ -62,13 +67,21 @@ class Report:
     quality_unit: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     """Worker seconds by stage."""
+    startup_s: float = 0.0
+    """Until the workers were ready; it is not part of `wall_s`."""
     wall_s: float = 0.0
 
     @property
     def model_busy(self) -> float:
         """The share of the workers' time that went into encoding."""
         total = sum(self.seconds.values())
-        return self.seconds.get("encoding", 0.0) / total if total else 0.0
+        return self.seconds["encoding"] / total if total else 0.0
+
+    @property
+    def frames_per_worker_s(self) -> float:
+        """Frames that one worker encodes in a second, 0 when nothing is done yet."""
+        total = sum(self.seconds.values())
+        return self.frames / total if total else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         told = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -171,12 +184,17 @@ class _Run:
         self._quality: list[float] = []
         self._unsaved_quality: list[float] = []
         self._problems: list[Problem] = []
+        self._shares = Shares(plan.units)
+        self._frames_left = Counter({u.source.source_id: u.frames for u in plan.units})
+        self._quarantined = _quarantined(catalog)
+        self._mended: list[tuple[str, str]] = []
         motion = bool(plan.transform.features)
         self._measure = ("mpjpe_mm", "mm MPJPE") if motion else ("psnr_db", "dB PSNR")
 
     def __enter__(self) -> _Run:
         self._crew.start(len(self._plan.units))
-        self._started = time.monotonic()
+        now = time.monotonic()
+        self._report.startup_s, self._started = now - self._started, now
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
@@ -192,38 +210,36 @@ class _Run:
 
     def go(self) -> None:
         """Keep the workers busy until every unit is done."""
-        waiting = deque(sorted(self._plan.units, key=lambda unit: -unit.frames))
-        while waiting or self._crew.busy:
-            while waiting and self._crew.has_room:
-                self._crew.submit(waiting.popleft())
-            for unit, result in self._crew.collect(timeout_s=0.5):
+        shares, crew = self._shares, self._crew
+        while shares or crew.busy:
+            while shares and crew.has_room:
+                crew.submit(shares.next(crew.size, self._report.frames_per_worker_s))
+            for share, result in crew.collect(timeout_s=0.5):
                 if isinstance(result, Lost):
-                    waiting.extendleft(self._after_loss(unit, result))
-                else:
-                    self._take(result)
-            running = self._crew.running()
-            self.watchdog.check({key: (unit.label, since) for key, unit, since in running})
+                    self._lose(share, result)
+                    continue
+                for unit, done in zip(share, result, strict=True):
+                    self._take(unit, done)
+            running = crew.running()
+            self.watchdog.check({key: (share[0].label, since) for key, share, since in running})
             self._tell()
 
     def note(self, text: str) -> None:
         if self._stream:
             print(text, file=self._stream, flush=True)
 
-    def _after_loss(self, unit: Unit, lost: Lost) -> list[Unit]:
-        """A unit whose worker died is done again, but not for ever."""
-        if unit.attempt + 1 < MAX_ATTEMPTS:
-            return [replace(unit, attempt=unit.attempt + 1)]
-        source = unit.source
-        self._take(
-            Encoded(
-                problems=[
-                    Problem(source.uri, "tokenize", lost.error_class, lost.detail, source.source_id)
-                ]
-            )
-        )
-        return []
+    def _lose(self, share: Share, lost: Lost) -> None:
+        """What a worker held when it died is done again, but not for ever."""
+        again = []
+        for unit in share:
+            if unit.attempt + 1 < MAX_ATTEMPTS:
+                again.append(replace(unit, attempt=unit.attempt + 1))
+                continue
+            error = LostError(f"{lost.error_class}: {lost.detail}")
+            self._take(unit, Encoded(problems=[problem_of(error, unit.source)]))
+        self._shares.give_back(again)
 
-    def _take(self, done: Encoded) -> None:
+    def _take(self, unit: Unit, done: Encoded) -> None:
         report = self._report
         for window, arrays in done.rows:
             before = self._writer.bytes
@@ -238,13 +254,21 @@ class _Run:
         self._unsaved_quality += done.quality
         for stage, seconds in done.seconds.items():
             report.seconds[stage] = report.seconds.get(stage, 0.0) + seconds
+        if not done.problems:
+            self._note_complete(unit)
         due = time.monotonic() - self._committed >= COMMIT_EVERY_S
         if due or self._writer.bytes >= COMMIT_BYTES:
             self._commit()
 
+    def _note_complete(self, unit: Unit) -> None:
+        source = unit.source.source_id
+        self._frames_left[source] -= unit.frames
+        if not self._frames_left[source]:
+            self._mended += self._quarantined.pop(source, [])
+
     def _commit(self) -> None:
         """Make everything that is complete visible, atomically."""
-        if not len(self._writer) and not self._problems:
+        if not (len(self._writer) or self._problems or self._mended):
             return
         name, unit = self._measure
         quality = {}
@@ -253,11 +277,15 @@ class _Run:
         self._quality += self._unsaved_quality
         self._unsaved_quality = []
         problems, self._problems = self._problems, []
+        mended, self._mended = self._mended, []
         with self._catalog.transaction(f"tokenize: {len(self._writer)} windows") as txn:
             if len(self._writer):
                 self._writer.finish(quality=quality).insert(txn, since=self._planned_at)
             if problems:
-                txn.upsert("quarantine", [problem.row() for problem in problems])
+                run = {"run_id": self._report.run_id}
+                txn.upsert("quarantine", [problem.row() | run for problem in problems])
+            if mended:
+                txn.delete("quarantine", _keys(mended))
         if self._quality:
             self._report.quality = sum(self._quality) / len(self._quality)
             self._report.quality_unit = unit
@@ -299,6 +327,25 @@ class _Run:
             "timings": json.dumps(report.seconds, sort_keys=True),
         }
         self._catalog.append("runs", [row])
+
+
+class LostError(ClipmillError):
+    """A unit whose worker died every time."""
+
+
+def _quarantined(catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
+    """Keys of the rows that this job has put into quarantine before, by source."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    if "quarantine" in catalog.tables():
+        query = "select source_id, uri, stage from quarantine where stage = ?"
+        for source, uri, stage in catalog.sql(query, [STAGE]).rows():
+            found.setdefault(source, []).append((uri, stage))
+    return found
+
+
+def _keys(rows: Sequence[tuple[str, str]]) -> pa.Table:
+    uris, stages = zip(*rows, strict=True)
+    return pa.table({"uri": uris, "stage": stages})
 
 
 def _versions() -> dict[str, str]:

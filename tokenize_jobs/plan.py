@@ -1,8 +1,8 @@
 """What is to be encoded: the windows of the chosen clips, minus those that the catalog has.
 
-A unit is a stretch of one source: windows that one worker reads in one pass and encodes. The plan
-is an anti-join on (clip, window, transform, spec, weights), so a rerun does only what is missing,
-and tokens of an older tokenizer or transform are left beside the new ones.
+A unit is what is missing of one source; it can be split between windows. The plan is an anti-join
+on (clip, window, transform, spec, weights), so a rerun does only what is missing, and tokens of an
+older tokenizer or transform are left beside the new ones.
 """
 
 from __future__ import annotations
@@ -30,17 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "Unit", "kind_of", "make_plan", "table_of", "transform_for"]
 
-UNIT_FRAMES = 4096
-"""Frames after which a new unit begins: some seconds of work."""
-
 Done = Mapping[str, set[int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
-    """Work for one worker. Takes have `clips`, video has `windows` with their frames' times."""
+    """Takes have `clips`, video has `windows` with their frames' times."""
 
     source: ChosenSource
+    frames: int
+    """Of all windows that are missing."""
     windows: tuple[tuple[Window, NDArray[np.int64]], ...] = ()
     clips: tuple[ChosenClip, ...] = ()
     done: Done = field(default_factory=dict)
@@ -50,9 +49,21 @@ class Unit:
     def label(self) -> str:
         return self.source.uri
 
-    @property
-    def frames(self) -> int:
-        return sum(window.frames for window, _ in self.windows)
+    def split(self, frames: int) -> tuple[Unit, Unit | None]:
+        """The first windows, of so many frames or a window more, and the rest if there is any.
+
+        Takes stay whole: their features are made at once.
+        """
+        if not self.windows:
+            return self, None
+        taken = count = 0
+        while count < frames and taken < len(self.windows):
+            count += self.windows[taken][0].frames
+            taken += 1
+        if taken == len(self.windows):
+            return self, None
+        first = replace(self, windows=self.windows[:taken], frames=count)
+        return first, replace(self, windows=self.windows[taken:], frames=self.frames - count)
 
 
 @dataclass(slots=True)
@@ -153,28 +164,23 @@ def _plan_video(
 ) -> None:
     times = frame_times(session, source.source_id)
     size = plan.transform.picture_size(*source.size)
-    waiting: list[tuple[Window, NDArray[np.int64]]] = []
-    frames = 0
+    missing: list[tuple[Window, NDArray[np.int64]]] = []
     for clip in source.clips:
         present = done.get(clip.clip_id, set())
         for item in clip_windows(clip.clip_id, clip.span, times, source.fps, plan.transform):
             _count(plan, item.window, item.window.index in present, spec, size)
-            if item.window.index in present:
-                continue
-            waiting.append((item.window, item.pts))
-            frames += item.window.frames
-            if frames >= UNIT_FRAMES:
-                plan.units.append(Unit(source, windows=tuple(waiting)))
-                waiting, frames = [], 0
-    if waiting:
-        plan.units.append(Unit(source, windows=tuple(waiting)))
+            if item.window.index not in present:
+                missing.append((item.window, item.pts))
+    if missing:
+        frames = sum(window.frames for window, _ in missing)
+        plan.units.append(Unit(source, frames, windows=tuple(missing)))
 
 
 def _plan_take(plan: Plan, source: ChosenSource, done: Done, spec: TokenizerSpec) -> None:
     """The windows of a take are counted from its time; features are made by the worker."""
     fps = plan.transform.fps
     assert fps is not None
-    wanted = []
+    wanted, before = [], plan.frames
     for clip in source.clips:
         present = done.get(clip.clip_id, set())
         spans = plan.transform.windows(sample_count(clip.span, fps))
@@ -187,7 +193,7 @@ def _plan_take(plan: Plan, source: ChosenSource, done: Done, spec: TokenizerSpec
             wanted.append(clip)
     if wanted:
         known = {clip.clip_id: done[clip.clip_id] for clip in wanted if clip.clip_id in done}
-        plan.units.append(Unit(source, clips=tuple(wanted), done=known))
+        plan.units.append(Unit(source, plan.frames - before, clips=tuple(wanted), done=known))
 
 
 def _count(

@@ -17,12 +17,17 @@ from curation.media.decode import read_sequential
 from curation.media.errors import MediaError
 from tokenize_jobs.transform import Transform
 
-__all__ = ["fitted", "read_windows"]
+__all__ = ["fitted", "read_windows", "warm_up"]
 
 SEEK_FRAMES = 96
 """Frames to pass over between two windows beyond which a seek beats decoding through."""
 
 Pictures = NDArray[np.uint8]
+
+
+def warm_up() -> None:
+    """Load the decoder; the libraries of this module are loaded by asking for it."""
+    import av  # noqa: F401
 
 
 def read_windows(

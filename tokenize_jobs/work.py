@@ -1,31 +1,38 @@
 """What a worker does with a unit: read, encode, decode a sample again. Knows nothing of Ray.
 
 Frames are decoded in a guarded child process while the model encodes the windows before them, a
-few windows ahead and no more. Windows are encoded one by one: ids depend on nothing but the window.
+few windows ahead and no more, from one source into the next. Windows are encoded one by one: ids
+depend on nothing but the window. There is one decoder and no second try with another: its frames
+might be others, and so might the ids.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
+from catalogs.errors import ClipmillError
 from catalogs.query import Session
 from catalogs.storage import local_copy
+from curation.jobs.meanwhile import meanwhile
 from curation.jobs.outcome import Problem
 from curation.jobs.settings import Limits
+from curation.jobs.work import MOST_KILLS, KilledError
+from curation.media.errors import MediaError
 from curation.media.guard import GuardedWorker
+from tokenize_jobs.ahead import ahead
+from tokenize_jobs.clips import ChosenSource
 from tokenize_jobs.plan import Unit
-from tokenize_jobs.read import read_windows
+from tokenize_jobs.read import read_windows, warm_up
 from tokenize_jobs.shards import Window
 from tokenize_jobs.takes import FEATURES, take_windows
 from tokenize_jobs.transform import Transform
@@ -35,14 +42,16 @@ if TYPE_CHECKING:
 
     from zoo.tokenizer import Tokenizer
 
-__all__ = ["Encoded", "TokenWorker", "as_input", "round_trip_error"]
+__all__ = ["STAGE", "Encoded", "TokenWorker", "as_input", "problem_of", "round_trip_error"]
 
 AHEAD = 4
 """Windows that wait for the model."""
 
-SAMPLED_EVERY = 16
-"""The windows of one clip of so many, and the first of a unit, are decoded again, so that shards
-tell what they are worth."""
+SAMPLED_EVERY = 32
+"""One window of so many, and a worker's first, is decoded again, so that shards tell what they are
+worth."""
+
+STAGE = "tokenize"
 
 Item = tuple[Window, NDArray[Any]]
 
@@ -56,7 +65,13 @@ class Encoded:
     """Of the sampled windows: PSNR in dB of pictures, MPJPE in mm of motion."""
     problems: list[Problem] = field(default_factory=list)
     frames: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(
+        default_factory=lambda: {"waiting": 0.0, "encoding": 0.0, "checking": 0.0}
+    )
+
+
+class ChangedError(ClipmillError):
+    """A file is not the one that the catalog knows."""
 
 
 class TokenWorker:
@@ -67,29 +82,44 @@ class TokenWorker:
         self._transform = transform
         self._catalog = catalog
         self._limits = limits
+        self._sampled = False
 
     def ready(self) -> str:
-        """Load the model; its spec hash tells that all workers have the same."""
-        return self._model.spec.hash
+        """Load the model, and start the reader, which would otherwise be waited for later."""
+        with meanwhile(self._start_reader):
+            return self._model.spec.hash
 
-    def work(self, unit: Unit) -> Encoded:
-        """Encode the windows of a unit; what cannot be read is a problem, the rest is kept."""
-        done = Encoded(seconds={"waiting": 0.0, "encoding": 0.0, "checking": 0.0})
-        try:
-            with self._items(unit) as items:
-                for window, values in _timed(items, done.seconds, "waiting"):
-                    self._encode(window, values, done)
-        except Exception as error:  # the file's fault or ours: the others go on
-            done.problems.append(
-                Problem.of(
-                    error,
-                    unit.source.uri,
-                    stage="tokenize",
-                    source_id=unit.source.source_id,
-                    size=unit.source.bytes,
-                )
-            )
+    def _start_reader(self) -> None:
+        with suppress(MediaError):  # the first read starts another one, and tells
+            self._guard.call(warm_up)
+
+    def work(self, units: Sequence[Unit]) -> list[Encoded]:
+        """Encode the windows of each unit; what cannot be read is a problem, the rest goes on."""
+        done = [Encoded() for _ in units]
+        with ahead(self._items(units), AHEAD) as items:
+            began = time.perf_counter()
+            for number, item in items:
+                waited = time.perf_counter() - began
+                done[number].seconds["waiting"] += waited
+                self._take(item, units[number], done[number])
+                began = time.perf_counter()
+        for unit, encoded in zip(units, done, strict=True):
+            if encoded.problems and unit.windows:
+                encoded.rows.clear()  # a decoder that failed may have gone wrong before
+                encoded.frames = 0
         return done
+
+    def _take(self, item: Item | Exception, unit: Unit, done: Encoded) -> None:
+        error: Exception | None = None
+        if isinstance(item, Exception):
+            error = item
+        else:
+            try:
+                self._encode(*item, done)
+            except Exception as raised:  # the file's fault or ours: the others go on
+                error = raised
+        if error is not None and not done.problems:
+            done.problems.append(problem_of(error, unit.source))
 
     def _encode(self, window: Window, values: NDArray[Any], done: Encoded) -> None:
         began = time.perf_counter()
@@ -100,40 +130,65 @@ class TokenWorker:
         done.seconds["encoding"] += encoded - began
         done.rows.append((window, arrays))
         done.frames += window.frames
-        if not done.quality or int(window.clip_id[:8], 16) % SAMPLED_EVERY == 0:
+        if not self._sampled or (int(window.clip_id[:8], 16) + window.index) % SAMPLED_EVERY == 0:
+            self._sampled = True
             back = self._model.decode(tokens).float().cpu()
             done.quality.append(round_trip_error(x, back, self._transform))
             done.seconds["checking"] += time.perf_counter() - encoded
 
-    @contextmanager
-    def _items(self, unit: Unit) -> Iterator[Iterator[Item]]:
-        if unit.clips:
-            yield self._take_items(unit)
-            return
-        with local_copy(unit.source.uri) as path, _ahead(self._frames(unit, str(path))) as items:
-            yield items
+    def _items(self, units: Sequence[Unit]) -> Iterator[tuple[int, Item | Exception]]:
+        """(number of the unit, window) of all units in turn; an error stands for what is lost."""
+        takes = any(unit.clips for unit in units)
+        stored = Session(Catalog.open(self._catalog), cutting="-") if takes else nullcontext()
+        with stored as session:
+            for number, unit in enumerate(units):
+                try:
+                    for item in self._take_items(session, unit) if session else self._frames(unit):
+                        yield number, item
+                except Exception as error:  # as above
+                    yield number, error
 
-    def _take_items(self, unit: Unit) -> Iterator[Item]:
-        with Session(Catalog.open(self._catalog), cutting="-") as session:
-            for clip in unit.clips:
-                present = unit.done.get(clip.clip_id, set())
-                for item in take_windows(session, clip, self._transform):
-                    if item.window.index not in present:
-                        yield item.window, item.values
+    def _take_items(self, session: Session, unit: Unit) -> Iterator[Item | Exception]:
+        for clip in unit.clips:
+            present = unit.done.get(clip.clip_id, set())
+            try:
+                windows = take_windows(session, clip, self._transform)
+            except Exception as error:  # one clip of a take may lack joints
+                yield error
+                continue
+            for item in windows:
+                if item.window.index not in present:
+                    yield item.window, item.values
 
-    def _frames(self, unit: Unit, path: str) -> Iterator[Item]:
-        source = unit.source
-        wanted = [pts for _, pts in unit.windows]
-        for number, frames in self._guard.stream(
-            read_windows,
-            path,
-            wanted,
-            self._transform,
-            source.size,
-            source.frame_ticks(),
-            wall_s=self._limits.wall_s,
-        ):
-            yield unit.windows[number][0], frames
+    def _frames(self, unit: Unit) -> Iterator[Item]:
+        """Windows as they are decoded. A child that was killed gets a successor for the rest."""
+        source, left = unit.source, list(unit.windows)
+        with local_copy(source.uri) as path:
+            _check_unchanged(path, source)
+            for _ in range(MOST_KILLS):
+                given: set[int] = set()
+                try:
+                    for number, frames in self._guard.stream(
+                        read_windows,
+                        str(path),
+                        [pts for _, pts in left],
+                        self._transform,
+                        source.size,
+                        source.frame_ticks(),
+                        wall_s=self._limits.wall_s,
+                    ):
+                        given.add(number)
+                        yield left[number][0], frames
+                except MediaError as error:
+                    if error.signal != "SIGKILL":
+                        raise
+                    left = [item for number, item in enumerate(left) if number not in given]
+                else:
+                    return
+        raise KilledError(
+            f"the decoding process was killed {MOST_KILLS} times",
+            hint="look whether the machine runs out of memory, then run again",
+        )
 
     @cached_property
     def _guard(self) -> GuardedWorker:
@@ -179,50 +234,28 @@ def round_trip_error(x: Tensor, back: Tensor, transform: Transform) -> float:
     return metric.compute().value
 
 
-def _timed(items: Iterator[Item], seconds: dict[str, float], stage: str) -> Iterator[Item]:
-    while True:
-        began = time.perf_counter()
-        item = next(items, None)
-        seconds[stage] += time.perf_counter() - began
-        if item is None:
-            return
-        yield item
+def problem_of(error: BaseException, source: ChosenSource) -> Problem:
+    """The quarantine row of a source that could not be encoded.
+
+    Its stage is always `tokenize`, so that the rows of curation stay as they are and a later run
+    finds its own; where in the work it happened begins the detail.
+    """
+    found = Problem.of(
+        error, source.uri, stage=STAGE, source_id=source.source_id, size=source.bytes
+    )
+    if found.stage == STAGE:
+        return found
+    return replace(found, stage=STAGE, detail=f"{found.stage}: {found.detail}")
 
 
-@contextmanager
-def _ahead(items: Iterator[Item]) -> Iterator[Iterator[Item]]:
-    """The same items, fetched by a thread while the ones before them are worked on."""
-    waiting: queue.Queue[Item | BaseException | None] = queue.Queue(AHEAD)
-    stopped = threading.Event()
-
-    def put(item: Item | BaseException | None) -> bool:
-        while not stopped.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def fetch() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    return
-            put(None)
-        except BaseException as error:  # handed to the consumer, whatever it is
-            put(error)
-
-    def given() -> Iterator[Item]:
-        while (item := waiting.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    thread = threading.Thread(target=fetch, daemon=True)
-    thread.start()
+def _check_unchanged(path: Path, source: ChosenSource) -> None:
+    """Refuse a file that is not the one that was measured, as far as its size tells."""
     try:
-        yield given()
-    finally:
-        stopped.set()
-        thread.join()
+        size = path.stat().st_size
+    except OSError as error:
+        raise MediaError("open", "missing", error.strerror or str(error)) from error
+    if source.bytes and size != source.bytes:
+        raise ChangedError(
+            f"the file has {size:,} bytes, and had {source.bytes:,} when it was measured",
+            hint="bring the old file back, or curate the new one",
+        )

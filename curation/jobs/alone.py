@@ -17,7 +17,7 @@ __all__ = ["Alone"]
 class Alone:
     """Takes work as `Crew` does, and does a piece of it whenever results are asked for."""
 
-    has_room = True
+    size = 1
 
     def __init__(self, make: Callable[[], Any]):
         self._make = make
@@ -31,6 +31,10 @@ class Alone:
 
     def stop(self, *, keep_logs: bool = False) -> None:
         self._worker = None
+
+    @property
+    def has_room(self) -> bool:
+        return not self._waiting
 
     @property
     def busy(self) -> bool:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +17,14 @@ from catalogs.errors import UsageError
 from catalogs.schema import view_name
 from catalogs.testing import Shot, render_take, render_video
 from curation.jobs.run import curate
-from curation.jobs.settings import Limits, MillSettings
+from curation.jobs.settings import MillSettings
 from curation.media.decode import read_sequential
 from tokenize_jobs.job import Report, tokenize
-from tokenize_jobs.plan import make_plan, table_of
+from tokenize_jobs.plan import table_of, transform_for
 from tokenize_jobs.read import fitted
 from tokenize_jobs.shards import unpack
 from tokenize_jobs.transform import Transform
 from tokenize_jobs.verify import draw_verified, verify
-from tokenize_jobs.work import TokenWorker
 
 ASKED = Transform(fps=Fraction(12), size=(32, 32), window=9)
 
@@ -117,12 +112,14 @@ def test_any_crew_gives_equal_ids(template: Path, model: str, cluster: str, tmp_
     same(found[0], found[2])
 
 
-def test_any_order_of_units_gives_equal_ids(
+def test_shares_of_any_size_give_equal_ids(
     corpus: Catalog, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(corpus.storage.root, tmp_path / "other")
     whole = stored(corpus, encode(corpus, model, workers=0))
-    monkeypatch.setattr("tokenize_jobs.plan.UNIT_FRAMES", 10)
+    monkeypatch.setattr("tokenize_jobs.share.FIRST_FRAMES", 10)
+    monkeypatch.setattr("tokenize_jobs.share.SHARE_S", 1e-6)
+    monkeypatch.setattr("tokenize_jobs.share.LEAST_FRAMES", 10)
     other = Catalog.open(tmp_path / "other")
     same(whole, stored(other, encode(other, model, workers=0)))
 
@@ -160,41 +157,63 @@ def test_a_dry_run_counts_and_writes_nothing(corpus: Catalog, model: str) -> Non
     assert planned.planned["bytes"] == report.bytes
 
 
-def test_a_source_that_is_gone_is_quarantined_and_the_rest_is_complete(
-    corpus: Catalog, model: str, template: Path, tmp_path: Path
+@pytest.mark.parametrize("damage", ["gone", "cut off"])
+def test_a_broken_source_is_quarantined_and_taken_out_once_it_is_mended(
+    damage: str, corpus: Catalog, model: str, template: Path, tmp_path: Path
 ) -> None:
-    rows = corpus.sql("select * from sources where uri like '%b.mp4'").dicts()
-    rows[0]["uri"] = str(tmp_path / "gone.mp4")
-    corpus.upsert("sources", rows)
-    report = encode(corpus, model, workers=0)
-    assert report.quarantined == 1
-    assert report.status == "done"
-    (uri, stage) = corpus.refresh().sql("select uri, stage from quarantine").one()
-    assert (uri, stage) == (rows[0]["uri"], "open")
-    tokens = stored(corpus, report)
-    assert len(tokens) == report.planned["windows"] - _windows_of(corpus, model, "gone.mp4")
+    whole = (template / "b.mp4").read_bytes()
+    broken = tmp_path / "b.mp4"
+    (row,) = corpus.sql("select * from sources where uri like '%b.mp4'").dicts()
+    corpus.upsert("sources", [row | {"uri": str(broken)}])
+    if damage == "cut off":
+        broken.write_bytes(whole[: len(whole) // 2])
+    first = encode(corpus, model, workers=0)
+    assert (first.status, first.quarantined) == ("done", 1)
+    (found,) = corpus.refresh().sql("select * from quarantine").dicts()
+    assert (found["uri"], found["stage"]) == (str(broken), "tokenize")
+    assert found["error_class"] == {"gone": "missing", "cut off": "changed"}[damage]
+    assert found["run_id"] == first.run_id
+    missing = corpus.sql(
+        f"select count(*) from clips where source_id = ? and clip_id not in "
+        f'(select clip_id from "{view_name(first.table)}")',
+        [row["source_id"]],
+    ).one()
+    assert missing == (len(_clips_of(corpus, row["source_id"])),)
+    assert encode(corpus, model, workers=0).quarantined == 1
+    assert corpus.refresh().rows("quarantine") == 1
+
+    broken.write_bytes(whole)
+    second = encode(corpus, model, workers=0)
+    assert second.quarantined == 0
+    assert first.windows + second.windows == first.planned["windows"]
+    assert len(stored(corpus, second)) == first.planned["windows"]
+    assert corpus.rows("quarantine") == 0
 
 
-def _windows_of(corpus: Catalog, model: str, name: str) -> int:
-    spec = zoo.load(model).spec
-    where = f"uri like '%{name}'"
-    plan = make_plan(corpus, spec, table_of(spec, {}), _completed(spec), where=where)
-    return plan.windows
+def _clips_of(corpus: Catalog, source: str) -> list[tuple]:
+    return corpus.sql("select clip_id from clips where source_id = ?", [source]).rows()
+
+
+def test_quarantine_rows_of_others_stay(corpus: Catalog, model: str) -> None:
+    (row,) = corpus.sql("select uri, source_id from sources where uri like '%b.mp4'").dicts()
+    corpus.append("quarantine", [row | {"stage": "score", "error_class": "e", "detail": "d"}])
+    encode(corpus, model, workers=0)
+    assert corpus.refresh().sql("select stage from quarantine").rows() == [("score",)]
 
 
 def _completed(spec) -> Transform:
-    from tokenize_jobs.plan import transform_for
-
     return transform_for(spec, ASKED)
 
 
-def test_takes_become_tokens(corpus: Catalog, tmp_path: Path) -> None:
-    from dataclasses import replace
-
+def motion_model(folder: Path) -> str:
     preset = zoo.preset("motion/conv_vq_tiny")
     torch.manual_seed(0)
-    preset.family(replace(preset.config, features=263)).save(tmp_path / "motion")
-    model = f"local-dir:{tmp_path / 'motion'}"
+    preset.family(replace(preset.config, features=263)).save(folder / "motion")
+    return f"local-dir:{folder / 'motion'}"
+
+
+def test_takes_become_tokens(corpus: Catalog, tmp_path: Path) -> None:
+    model = motion_model(tmp_path)
     report = encode(corpus, model, Transform(window=32), workers=0)
     assert report.windows == report.planned["windows"] > 0
     assert report.quality_unit == "mm MPJPE"
@@ -228,63 +247,16 @@ def test_what_the_tokenizer_does_not_take_is_refused(corpus: Catalog, tmp_path: 
         encode(corpus, f"local-dir:{tmp_path / 'motion'}", Transform())
 
 
-def test_a_killed_reader_costs_nothing(
-    corpus: Catalog, model: str, monkeypatch: pytest.MonkeyPatch
+def test_a_clip_without_a_whole_body_does_not_cost_the_others_of_its_take(
+    corpus: Catalog, tmp_path: Path
 ) -> None:
-    """The decoding child dies in the middle of a source; the next run completes it."""
-    made = partial(TokenWorker, model, ASKED, corpus.storage.root, Limits())
-    monkeypatch.setattr("tokenize_jobs.job.TokenWorker", lambda *_: Killing(made()))
-    first = encode(corpus, model, workers=0)
-    assert first.quarantined == 1
-    monkeypatch.undo()
-    second = encode(corpus, model, workers=0)
-    assert second.quarantined == 0
-    assert first.windows + second.windows == first.planned["windows"]
-    assert len(stored(corpus, second)) == first.planned["windows"]
-
-
-class Killing:
-    """A worker whose reader is killed once it has begun its second unit."""
-
-    def __init__(self, worker: TokenWorker):
-        self._worker = worker
-        self._units = 0
-
-    def ready(self) -> str:
-        return self._worker.ready()
-
-    def work(self, unit):
-        self._units += 1
-        if self._units == 2:
-            with _killed_soon(self._worker):
-                return self._worker.work(unit)
-        return self._worker.work(unit)
-
-
-class _killed_soon:  # noqa: N801 - used as a function
-    def __init__(self, worker: TokenWorker):
-        self._guard = worker._guard
-        self._thread = threading.Thread(target=self._kill)
-        self._go = threading.Event()
-
-    def __enter__(self) -> None:
-        stream = self._guard.stream
-
-        def watched(*args, **options) -> Iterator:
-            for number, item in enumerate(stream(*args, **options)):
-                if number == 0:
-                    self._go.set()
-                    self._thread.join()
-                yield item
-
-        self._guard.stream = watched
-        self._thread.start()
-
-    def _kill(self) -> None:
-        self._go.wait()
-        os.kill(self._guard.pid, signal.SIGKILL)
-
-    def __exit__(self, *_: object) -> None:
-        self._go.set()
-        self._thread.join()
-        del self._guard.stream
+    (row,) = corpus.sql("select * exclude (created) from clips where kind = 'mocap'").dicts()
+    names = {column.name for column in corpus.columns("clips")}
+    tiny = {name: value for name, value in row.items() if name in names} | {
+        "clip_id": "0" * 32, "end_pts": row["start_pts"] + 1, "end_frame": row["start_frame"] + 1,
+    }  # fmt: skip
+    corpus.append("clips", [tiny])
+    report = encode(corpus, motion_model(tmp_path), Transform(window=32), workers=0)
+    assert report.quarantined == 1
+    clips = {clip for clip, _ in stored(corpus, report)}
+    assert clips == {row["clip_id"]}
