@@ -24,8 +24,9 @@ from zoo.autoencoder import Autoencoder
 from zoo.layers.causal import CausalConv3d, SpaceDown
 from zoo.layers.conv import Conv3d
 from zoo.layers.quantizers import Fsq, QuantizerConfig, Rvq, build
+from zoo.layers.specs import grid_stream
 from zoo.registry import Preset
-from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
+from zoo.spec import Axis, LengthRule, TokenizerSpec
 from zoo.tokenizer import State
 
 __all__ = ["PRESETS", "Config", "FoldedCnn"]
@@ -131,17 +132,12 @@ class FoldedCnn(Autoencoder):
 
     def describe(self) -> TokenizerSpec:
         space = self.config.space
-        stream = StreamSpec(
-            axes=(Axis("h", stride=space), Axis("w", stride=space)),
-            levels=self.quantizer.levels,
-            channels=self.quantizer.channels,
-            ordered="level" if self.quantizer.nested else "",
-        )
+        axes = Axis("h", stride=space), Axis("w", stride=space)
         return TokenizerSpec(
             modality="video",
             channels=3,
             length=LengthRule(1, self.config.frames),
-            streams=(stream,),
+            streams=(grid_stream(self.quantizer, *axes),),
             multiple=space,
             value_range=(-1.0, 1.0),
             causal=True,

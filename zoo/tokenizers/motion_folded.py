@@ -19,10 +19,11 @@ from torch.nn import functional
 from zoo.errors import UsageError
 from zoo.layers.normalise import Normalizer
 from zoo.layers.quantizers import Fsq, QuantizerConfig, Rvq, build
+from zoo.layers.specs import grid_stream
 from zoo.layers.temporal import Conv1d
 from zoo.motion import MotionAutoencoder
 from zoo.registry import Preset
-from zoo.spec import LengthRule, StreamSpec, TokenizerSpec
+from zoo.spec import LengthRule, TokenizerSpec
 from zoo.tokenizer import State
 from zoo.tokenizers.motion_conv import HUMANML3D
 
@@ -121,16 +122,11 @@ class MotionFolded(MotionAutoencoder):
         self._keep_bound()
 
     def describe(self) -> TokenizerSpec:
-        stream = StreamSpec(
-            levels=self.quantizer.levels,
-            channels=self.quantizer.channels,
-            ordered="level" if self.quantizer.nested else "",
-        )
         return TokenizerSpec(
             modality="motion",
             channels=self.config.features,
             length=LengthRule(self.config.frames, self.config.frames),
-            streams=(stream,),
+            streams=(grid_stream(self.quantizer),),
             fps=self.config.fps,
             causal=True,
             streaming=True,
@@ -192,10 +188,12 @@ PRESETS = (
         "motion/starter",
         MotionFolded,
         Config(
-            Rvq(dim=96, size=1024, depth=8),
+            Rvq(dim=64, size=1024, depth=10),
             fps=20.0,
             groups=HUMANML3D,
-            emphasis=(5.0, 5.0, 5.0, 4.0, 1.0, 1.0, 1.0),
+            emphasis=(20.0, 10.0, 5.0, 4.0, 1.0, 1.0, 1.0),
+            width=192,
+            decoder_width=192,
         ),
         _PAPER,
         tiny=_TINY,

@@ -9,6 +9,7 @@ and the loop continues from its checkpoint. `out_dir` must be visible to all wor
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,8 @@ def fit_on_ray(
         from ray import train
 
         model, feed = make()
-        outcome = fit(
-            model,
-            feed,
-            settings,
-            folder,
-            progress=train.get_context().get_world_rank() == 0 and options.get("progress", False),
-            **{name: value for name, value in options.items() if name != "progress"},
-        )
-        train.report({"steps": outcome.steps, "losses": outcome.losses})
+        outcome = fit(model, feed, settings, folder, **{"progress": False, **options})
+        train.report(outcome.losses)
 
     trainer = TorchTrainer(
         work,
@@ -63,5 +57,7 @@ def fit_on_ray(
             failure_config=FailureConfig(max_failures=max_failures),
         ),
     )
-    metrics = trainer.fit().metrics or {}
-    return Outcome(metrics["steps"], metrics["losses"], folder / "model")
+    trainer.fit()
+    # Ray keeps the metrics of checkpoints that it stores itself; ours are in the run's own log.
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    return Outcome(last.pop("step"), last, folder / "model")
