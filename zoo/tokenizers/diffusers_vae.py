@@ -86,6 +86,8 @@ class DiffusersVae(Tokenizer):
         self.vae = _build(config) if vae is None else vae
         nn.Module.to(self.vae, getattr(torch, config.precision))
         if config.zero_padding:
+            if config.tiling:
+                raise UsageError("zero_padding does not go with tiling", allowed="tiling=False")
             pad_with_zeros(self.vae)
         self.port: Port = PORTS[config.vae](self.vae, config.tiling)
         self.pace = self.port.pace
