@@ -74,13 +74,14 @@ def _features(motion: Motion) -> Iterator[Features]:
 
 
 def _swayed(motion: Motion, dice: Dice) -> Motion:
-    """Every joint turned by a smooth random curve; the root only a little."""
+    """Every joint turned by a random angle and a smooth random curve; the root only a little."""
     if motion.rotations is None:
         return motion
     frames, joints = motion.rotations.shape[:2]
     pace = float(motion.fps) * dice.uniform(0.3, 1.5)
     curves = _smooth(dice.standard_normal((frames, joints, 3)), pace)
-    strength = dice.uniform(0.1, 0.6) * dice.uniform(0.2, 1.0, (1, joints, 1))
+    curves = 0.7 * curves + 0.7 * dice.standard_normal((1, joints, 3))
+    strength = dice.uniform(0.05, 0.9) * dice.uniform(0.2, 1.0, (1, joints, 1))
     strength[:, 0] *= 0.3
     turns = rot.from_axis_angle(curves * strength)
     return replace(motion, rotations=rot.normalised(rot.multiply(motion.rotations, turns)))

@@ -51,7 +51,7 @@ SEED = 7
 def make(media: Path, run: Path, out: Path | None, steps: int | None) -> dict[str, Any]:
     """Train, measure and, with `out`, write the artefact; returns the figures."""
     settings = Settings(
-        steps=steps or 2400,
+        steps=steps or 1400,
         batch=6,
         learning_rate=1e-3,
         warmup_steps=100,

@@ -18,11 +18,17 @@ from zoo import create
 from zoo.artefact import load
 from zoo.errors import InputError, UsageError
 from zoo.layers.quantizers import Quantizer
+from zoo.registry import presets
 from zoo.tokenizer import Tokenizer
 from zoo.training import Adversarial, Clips, Losses, Outcome, Settings, Window, fit
 from zoo.training.recompute import recomputed_blocks
 
 FEATURES = 24
+FAMILIES = {
+    entry.family.family(): name
+    for name, entry in presets().items()
+    if entry.is_tiny and entry.family.trainable
+}
 SETTINGS = Settings(steps=6, batch=8, warmup_steps=2, log_every=1, save_every=2, seed=3)
 
 
@@ -70,6 +76,40 @@ def test_a_model_learns_and_is_kept(tmp_path: Path) -> None:
     assert outcome == Outcome(40, outcome.losses, tmp_path / "model")
     x = feed().clip(5)[None]
     assert torch.equal(load(outcome.folder).encode(x)["tokens"], tokenizer.encode(x)["tokens"])
+
+
+class Repeated:
+    """The same few clips again and again."""
+
+    def __init__(self, clips: Tensor):
+        self.clips, self.seen = clips, 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        while True:
+            self.seen += 1
+            yield self.clips[self.seen % len(self.clips)]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
+
+    def shard(self, rank: int, world: int) -> Repeated:
+        assert (rank, world) == (0, 1)
+        return self
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_in_this_loop(tmp_path: Path, family: str) -> None:
+    tokenizer = model(FAMILIES[family])
+    low, high = tokenizer.spec.value_range or (-1.0, 1.0)
+    clips = torch.rand(tokenizer.example_shape(2)) * (high - low) + low
+    before = {name: value.clone() for name, value in tokenizer.state_dict().items()}
+    settings = Settings(steps=1, batch=2, warmup_steps=0, ema_decay=0.0, log_every=1)
+    outcome = fit(tokenizer, Repeated(clips), settings, tmp_path, progress=False)
+    assert np.isfinite(list(outcome.losses.values())).all()
+    assert any(not torch.equal(value, before[n]) for n, value in tokenizer.state_dict().items())
 
 
 def test_the_averaged_weights_are_the_outcome(tmp_path: Path) -> None:

@@ -188,10 +188,10 @@ PRESETS = (
         "motion/starter",
         MotionFolded,
         Config(
-            Rvq(dim=64, size=1024, depth=10),
+            Rvq(dim=96, size=512, depth=16),
             fps=20.0,
             groups=HUMANML3D,
-            emphasis=(20.0, 10.0, 5.0, 4.0, 1.0, 1.0, 1.0),
+            emphasis=(20.0, 10.0, 5.0, 5.0, 1.0, 1.0, 1.0),
             width=192,
             decoder_width=192,
         ),
