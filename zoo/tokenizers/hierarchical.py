@@ -113,7 +113,7 @@ class Hierarchical(Tokenizer):
             sums.append(total)
             ids[name] = quantized.ids
             losses.append(quantized.losses["commitment"])
-        coarse = sums[int(torch.randint(len(sums) - 1, ()))]
+        coarse = sums[int(torch.randint(max(1, len(sums) - 1), ()))]
         return Reconstruction(
             self.decoder(total.movedim(-1, 1)),
             {

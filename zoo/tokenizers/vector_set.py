@@ -125,7 +125,7 @@ class VectorSet(Tokenizer):
         values, losses, ids = quantize_streams(
             {"tokens": self.quantizer}, {"tokens": self._features(x)}
         )
-        count = int(torch.randint(1, len(self.quantizer.scales), ()))
+        count = int(torch.randint(1, max(2, len(self.quantizer.scales)), ()))
         coarse = self.quantizer.decode(ids["tokens"], levels=count)
         own = {
             "chamfer": chamfer(self._points(values["tokens"]), x),

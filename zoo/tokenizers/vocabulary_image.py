@@ -72,7 +72,6 @@ class VocabularyImage(Tokenizer):
     """A frame-by-frame autoencoder whose codes are words."""
 
     config_class = Config
-    decode_side = ()
     loss_weights: ClassVar[dict[str, float]] = {"commitment": 0.25}
 
     def __init__(self, config: Config):
@@ -135,7 +134,7 @@ class VocabularyImage(Tokenizer):
             ids = {} if quantized.ids is None else {"tokens": quantized.ids}
             return Reconstruction(self._draw(quantized.values), quantized.losses, ids)
         made, ids = self._pyramid(z)
-        shorter = int(torch.randint(len(made) - 1, ()))
+        shorter = int(torch.randint(max(1, len(made) - 1), ()))
         losses = {
             "commitment": torch.stack([functional.mse_loss(z, one) for one in made]).mean(),
             "prefix": functional.mse_loss(self._draw(straight_through(z, made[shorter])), x),
