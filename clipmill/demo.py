@@ -3,7 +3,8 @@
     clipmill demo [FOLDER]
 
 Everything happens in one folder: `media/` is rendered, `corpus/` is the catalog, `dataset/` an
-export. The same steps on your own files are printed at the end.
+export, `reconstructed/` what tokens decode to. The same steps on your own files are printed at the
+end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,13 +25,15 @@ from catalogs.query import Session
 from catalogs.recipe import load_recipe
 from catalogs.select import SelectionResult, select
 from catalogs.testing import CorpusTruth, VideoTruth, render_corpus
+from clipmill.checks import Check
 from clipmill.cli.output import print_rows
+from clipmill.demo_tokens import tokens_of
 from curation.export.run import ClipExport, export_clips
 from curation.jobs.run import Report, curate, recut
 from curation.jobs.settings import DEFAULT_OPERATORS, MillSettings
 from curation.segment import SegmentSettings
 
-__all__ = ["Check", "DemoError", "run"]
+__all__ = ["DemoError", "run"]
 
 _CLASSES = {"empty": "empty", "truncated": "bad_container"}
 """What the quarantine calls a damage: an MP4 that is cut off has lost its index."""
@@ -43,21 +46,8 @@ class DemoError(ClipmillError):
     """Something came out otherwise than it was rendered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One comparison with the truth."""
-
-    what: str
-    expected: str
-    found: str
-
-    @property
-    def ok(self) -> bool:
-        return self.expected == self.found
-
-
 def run(folder: Path, workers: int | None = None) -> None:
-    """Render, curate, cut again, select, explain, export; then compare with the truth."""
+    """Render, curate, cut again, select, explain, export, tokenize; compare with the truth."""
     media, corpus, dataset = folder / "media", folder / "corpus", folder / "dataset"
     _clear(folder)
     _say("1. rendering footage and takes with known truth")
@@ -79,7 +69,9 @@ def run(folder: Path, workers: int | None = None) -> None:
     export = export_clips(catalog, dataset, selection="demo-clips", format="mp4")
     checks = list(_checks(catalog, truth, report, again, clips, takes))
     checks += _exported(export, dataset, clips)
-    _say("7. compared with what was rendered")
+    _say("7. clips and takes as tokens, with the starter models, and back")
+    checks += tokens_of(corpus, folder, workers)
+    _say("8. compared with what was rendered")
     print_rows(
         [
             {
@@ -104,7 +96,7 @@ def run(folder: Path, workers: int | None = None) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier demo left, and nothing else."""
-    ours = {"media", "corpus", "dataset", "footage.parquet"}
+    ours = {"media", "corpus", "dataset", "footage.parquet", "reconstructed"}
     others = {entry.name for entry in folder.iterdir()} - ours if folder.is_dir() else set()
     if others:
         raise UsageError(
@@ -271,6 +263,8 @@ All {checks} checks agree with what was rendered. Look around:
   clipmill funnel {corpus} demo-clips --set text="text_area <= 0.5"
   clipmill quarantine {corpus}
   less {dataset / "README.md"}
+  ls {folder / "reconstructed"}      # films: the original, and what its tokens decode to
+  clipmill zoo bakeoff {corpus} demo-clips --models video/starter --to bakeoff
 
 Your own files:
 
