@@ -27,7 +27,9 @@ class Autoencoder(Tokenizer):
     def decode_piece(
         self, streams: dict[str, Tensor], state: State, size: tuple[int, ...]
     ) -> Tensor:
-        return self.decoder(self.quantizer.decode(streams["tokens"]).movedim(-1, 1), state)
+        values = self.quantizer.decode(streams["tokens"])
+        precision = next(self.decoder.parameters()).dtype
+        return self.decoder(values.to(precision).movedim(-1, 1), state)
 
     def forward(self, x: Tensor) -> Reconstruction:
         quantized = self.quantizer(self.encoder(x, None).movedim(1, -1))

@@ -16,7 +16,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -55,7 +55,7 @@ class Preset:
         model.name = self.name
         return model.eval()
 
-    @property
+    @cached_property
     def spec(self) -> TokenizerSpec:
         """What the model takes and gives, without allocating its weights."""
         with torch.device("meta"):

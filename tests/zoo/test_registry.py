@@ -232,7 +232,10 @@ def test_the_hash_changes_with_what_changes_ids_and_with_nothing_else() -> None:
         next(tokenizer.encoder.parameters()).add_(1e-3)
     changed = tokenizer.spec.hash
     assert changed != before
-    assert tokenizer.to(torch.bfloat16).spec.hash not in (before, changed)
+    halved = tokenizer.to(torch.bfloat16)
+    assert halved.spec.hash not in (before, changed)
+    clip = example(halved, batch=1)
+    assert halved.decode(halved.encode(clip)).shape == clip.shape
 
 
 def test_tampered_weights_are_refused(tmp_path) -> None:
