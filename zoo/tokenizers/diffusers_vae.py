@@ -22,7 +22,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo.adapters.vae_ports import PORTS, Port, pad_with_zeros
+from zoo.adapters.vae_port import Port
+from zoo.adapters.vae_ports import PORTS, pad_with_zeros
 from zoo.errors import MissingExtraError, UsageError, nearest
 from zoo.registry import Preset
 from zoo.spec import Axis, StreamSpec, TokenizerSpec
@@ -253,8 +254,8 @@ _TINY: dict[str, tuple[str, dict[str, Any]]] = {
     }),
     "vidtok_kl": ("AutoencoderVidTok", {"ch": 16, "ch_mult": [1, 1, 1], "num_res_blocks": 1}),
     "vidtok_fsq": ("AutoencoderVidTok", {
-        "ch": 16, "ch_mult": [1, 1, 1], "num_res_blocks": 1, "z_channels": 6,
-        "double_z": False, "regularizer": "fsq", "codebook_size": 8**6,
+        "ch": 16, "ch_mult": [1, 1, 1], "num_res_blocks": 1, "z_channels": 5,
+        "double_z": False, "regularizer": "fsq", "codebook_size": 8**5,
     }),
 }  # fmt: skip
 
