@@ -250,13 +250,21 @@ class Tokenizer(nn.Module, ABC):
         return x.to(device=self.device, dtype=getattr(torch, spec.precision))
 
     def _ready(self) -> tuple[TokenizerSpec, Cutter]:
-        self.eval()
+        if any(module.training for module in self.modules()):
+            self.eval()
         return self.spec, Cutter(self.spec, self.pace)
 
     def _encoding_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for name, tensor in self.state_dict(keep_vars=True).items():
-            if name.split(".", 1)[0] in self.encode_side and not name.startswith(self.decode_side):
-                yield name, tensor
+        """What `state_dict` has of the encode side; that one takes as long as a short clip."""
+        for side in self.encode_side:
+            part = getattr(self, side, None)
+            if isinstance(part, nn.Module):
+                for path, module in part.named_modules(prefix=side, remove_duplicate=False):
+                    for name, tensor in _state_of(module):
+                        if not f"{path}.{name}".startswith(self.decode_side):
+                            yield f"{path}.{name}", tensor
+            elif isinstance(part, Tensor) and not side.startswith(self.decode_side):
+                yield side, part
 
     def _encoding_config(self) -> dict[str, Any]:
         return {
@@ -264,3 +272,10 @@ class Tokenizer(nn.Module, ABC):
             for key, value in config_to_json(self.config).items()
             if not key.startswith("decoder_") and key not in self.decode_only
         }
+
+
+def _state_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The parameters and stored buffers of a module itself."""
+    for name, tensor in itertools.chain(module._parameters.items(), module._buffers.items()):
+        if tensor is not None and name not in module._non_persistent_buffers_set:
+            yield name, tensor
