@@ -16,18 +16,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from catalogs.errors import RecipeError
-from catalogs.query import Session, sql_text
+from catalogs.query import Session, resolve_cutting, sql_text
 from catalogs.recipe import Dedup, NearDuplicates, SemanticDuplicates
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog
 
 __all__ = [
+    "DuplicateGroup",
     "Groups",
+    "Member",
     "Pair",
     "catalog_version",
     "check_searched",
+    "duplicate_groups",
     "duplicate_pairs",
     "grouped",
     "losers",
@@ -238,19 +243,21 @@ def _hashed(session: Session, clips: str, search: str) -> str:
 
 def _neighbours(session: Session, semantic: SemanticDuplicates, clips: str) -> list[Pair]:
     table = session.scan("neighbours")
-    known = session.connection.execute(f"select distinct model from ({table})").fetchall()
+    known = session.connection.execute(
+        f"select distinct model from ({table}) where cutting = ?", [session.cutting]
+    ).fetchall()
     if semantic.model not in {row[0] for row in known}:
         raise RecipeError(
-            f"the embeddings of {semantic.model!r} were not compared",
+            f"the embeddings of {semantic.model!r} were not compared in this cutting",
             allowed=", ".join(sorted(row[0] for row in known)) or None,
             hint=f"clipmill dups CATALOG --semantic {semantic.model}",
         )
     rows = session.connection.execute(
-        f"select clip_id, other_clip, max(cosine) as cosine from ({table}) n "
+        f"select clip_id, other_clip, cosine from ({table}) n "
         f"semi join ({clips}) a on a.clip_id = n.clip_id "
         f"semi join ({clips}) b on b.clip_id = n.other_clip "
-        "where model = ? and cosine >= ? group by all order by 1, 2",
-        [semantic.model, semantic.min_cosine],
+        "where model = ? and cutting = ? and cosine >= ? order by 1, 2",
+        [semantic.model, session.cutting, semantic.min_cosine],
     ).fetchall()
     return [Pair(a, b, "semantic", cosine) for a, b, cosine in rows]
 
@@ -301,6 +308,54 @@ class Groups:
         """Every member that was tied, with the name of its group; sorted."""
         for member in sorted(self._parents):
             yield member, self.name(member)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A clip of a group, and where it comes from."""
+
+    clip_id: str
+    uri: str | None
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Clips that show the same, and the pairs that say so. Named after the smallest clip id."""
+
+    name: str
+    members: tuple[Member, ...]
+    pairs: tuple[Pair, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def duplicate_groups(
+    catalog: Catalog, dedup: Dedup, *, cutting: str | None = None
+) -> list[DuplicateGroup]:
+    """All groups among the clips of a cutting (by default the newest), in order of names."""
+    chosen = resolve_cutting(catalog, cutting) if cutting else None
+    with Session(catalog, cutting=chosen) as session:
+        session.prepare("select * from clips")
+        pairs = duplicate_pairs(
+            session, dedup, "select clip_id, source_id, start_s, end_s from clips"
+        )
+        ties = Groups((pair.clip_id, pair.other_clip) for pair in pairs)
+        names = dict(ties.members())
+        session.keep("__members", pa.table({"clip_id": pa.array(names, pa.string())}))
+        rows = session.connection.execute(
+            "select clip_id, uri, start_s, end_s from clips semi join __members using (clip_id) "
+            "order by clip_id"
+        ).fetchall()
+    members: dict[str, list[Member]] = {}
+    by_group: dict[str, list[Pair]] = {}
+    for row in rows:
+        members.setdefault(names[row[0]], []).append(Member(*row))
+    for pair in pairs:
+        by_group.setdefault(names[pair.clip_id], []).append(pair)
+    return [DuplicateGroup(n, tuple(members[n]), tuple(by_group[n])) for n in sorted(members)]
 
 
 def grouped(pairs: Sequence[Pair]) -> Mapping[str, list[str]]:

@@ -25,6 +25,7 @@ import pyarrow as pa
 from catalogs.catalog import Catalog
 from catalogs.chosen import ORDER, Chosen, choose, public_uri
 from catalogs.errors import NotFoundError, SchemaError, UsageError, nearest
+from catalogs.leaks import Leaks, OnLeaks, find_leaks
 from catalogs.licence import Policy, Use, Verdict
 from catalogs.query import sql_text
 from catalogs.schema import Column
@@ -44,6 +45,7 @@ Refused: TypeAlias = Literal["recipe", "error", "drop"]
 
 FORMATS = ("parquet", "hf", "csv")
 REFUSED = ("recipe", "error", "drop")
+ON_LEAKS = ("error", "allow")
 BATCH_ROWS = 65_536
 PASSED_ON: tuple[Use, ...] = ("redistribute",)
 _NESTED = ("STRUCT", "MAP", "UNION")
@@ -58,6 +60,7 @@ class Export:
     splits: Mapping[str, int]
     verdict: Verdict
     manifest: Mapping[str, Any]
+    leaks: Leaks
 
     @property
     def clips(self) -> int:
@@ -75,6 +78,7 @@ def export_dataset(
     uses: Collection[Use] = PASSED_ON,
     acknowledge: Collection[str] = (),
     refused: Refused = "recipe",
+    leaks: OnLeaks = "error",
     about: Mapping[str, str] | None = None,
     shard_bytes: int = SHARD_BYTES,
     overwrite: bool = False,
@@ -89,11 +93,14 @@ def export_dataset(
             yourself: nothing is refused, and the folder may not be published.
         acknowledge: licences, collections or source ids whose unknown terms you answer for.
         refused: list refused clips in a rebuild recipe, raise `LicenceError`, or drop them.
+        leaks: what to do when clips in different splits show the same: raise `LeakError`, or
+            write them and name them in the manifest.
         about: title, description, maintainer and more for the card; see `catalogs.card`.
         memory: DuckDB's memory limit, such as "2GB".
     """
     _one_of("format", format, FORMATS)
     _one_of("refused", refused, REFUSED)
+    _one_of("leaks", leaks, ON_LEAKS)
     target = Path(to).expanduser().absolute()
     check_absent(target, overwrite)
     policy = Policy.of(*uses, acknowledged=acknowledge)
@@ -103,6 +110,9 @@ def export_dataset(
     ):
         if refused == "error":
             chosen.verdict.raise_if_refused(f"cannot export to {target}")
+        found = find_leaks(chosen)
+        if leaks == "error":
+            found.raise_if_any(f"cannot export to {target}")
         splits = write_rows(folder, chosen, format, columns, shard_bytes)
         if refused == "recipe" and chosen.verdict.reasons:
             write_rebuild(folder, chosen, shard_bytes)
@@ -111,8 +121,8 @@ def export_dataset(
 
             kept = kept_columns(chosen, columns)
             write_card(folder, chosen, title=target.name, about=about, columns=kept)
-        manifest = write_manifest(folder, describe(chosen, splits))
-    return Export(target, splits, chosen.verdict, manifest)
+        manifest = write_manifest(folder, describe(chosen, splits, found))
+    return Export(target, splits, chosen.verdict, manifest, found)
 
 
 def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
@@ -122,7 +132,9 @@ def _one_of(what: str, value: str, allowed: Sequence[str]) -> None:
         )
 
 
-def describe(chosen: Chosen, splits: Mapping[str, int]) -> dict[str, Any]:
+def describe(
+    chosen: Chosen, splits: Mapping[str, int], leaks: Leaks | None = None
+) -> dict[str, Any]:
     """The head of a dataset's manifest. It holds no time, so the same data give the same bytes."""
     selection = chosen.selection
     policy = chosen.verdict.policy
@@ -137,6 +149,7 @@ def describe(chosen: Chosen, splits: Mapping[str, int]) -> dict[str, Any]:
         "uses": sorted(policy.uses),
         "acknowledged": sorted(policy.acknowledged),
         "splits": dict(splits),
+        **({"leaks": leaks.to_dict()} if leaks else {}),
         "refused": [
             {"license": r.licence, "reason": r.reason, "sources": r.sources, "clips": r.clips}
             for r in chosen.verdict.refusals

@@ -29,6 +29,7 @@ from catalogs.errors import UsageError
 from catalogs.export import export_dataset, write_rebuild
 from catalogs.hub import REPO_TYPE, explained, hub_api, remote_file
 from catalogs.ids import settings_hash
+from catalogs.leaks import Leaks, OnLeaks, find_leaks
 from catalogs.licence import Policy, Use, Verdict
 from catalogs.query import Session
 from catalogs.schema import FAMILIES, TABLES
@@ -65,6 +66,7 @@ def publish(
     commercial: bool = False,
     acknowledge: Collection[str] = (),
     refused: Literal["error", "recipe", "drop"] = "error",
+    leaks: OnLeaks = "error",
     columns: Sequence[str] | None = None,
     about: Mapping[str, str] | None = None,
     replace: bool = False,
@@ -80,15 +82,19 @@ def publish(
         acknowledge: licences, collections or source ids whose unknown terms you answer for.
         refused: what to do when licences refuse some clips: raise `LicenceError`, publish a
             rebuild recipe for them, or drop them.
+        leaks: what to do when clips in different splits show the same: raise `LeakError`, or
+            publish them and name them in the manifest.
         replace: overwrite a repository that holds something else.
         endpoint: the Hub's address, else `HF_ENDPOINT`, else huggingface.co.
         staging: where to write before uploading; `~/.cache/clipmill/publish` by default.
     """
     uses: tuple[Use, ...] = ("redistribute", "commercial") if commercial else ("redistribute",)
     policy = Policy.of(*uses, acknowledged=acknowledge)
-    verdict = _judged(catalog, selection, where, policy)
+    verdict, found = _judged(catalog, selection, where, policy)
     if refused == "error":
         verdict.raise_if_refused(f"cannot publish {repo_id}")
+    if leaks == "error":
+        found.raise_if_any(f"cannot publish {repo_id}")
     api = hub_api(endpoint)
     with explained(f"publishing {repo_id}"):
         is_private = _claim(api, repo_id, str(catalog.about["id"]), private, replace)
@@ -115,6 +121,7 @@ def publish(
                 uses=uses,
                 acknowledge=acknowledge,
                 refused=refused,
+                leaks="allow",
                 about=title,
                 overwrite=True,
             )
@@ -127,12 +134,15 @@ def publish(
     return Publication(repo_id, url, revision, is_private, verdict)
 
 
-def _judged(catalog: Catalog, selection: str | None, where: str | None, policy: Policy) -> Verdict:
+def _judged(
+    catalog: Catalog, selection: str | None, where: str | None, policy: Policy
+) -> tuple[Verdict, Leaks]:
+    """What licences and splits say; a whole catalog has no splits."""
     if selection or where:
         with choose(catalog, selection=selection, where=where, policy=policy) as chosen:
-            return chosen.verdict
+            return chosen.verdict, find_leaks(chosen)
     with Session(catalog, cutting="-") as session:
-        return judge_catalog(session, policy)
+        return judge_catalog(session, policy), Leaks(searched=True)
 
 
 def _staging_root() -> Path:

@@ -57,6 +57,6 @@ def record_matches(
         for one, other, here, there in shared
     ]
     with catalog.transaction("record matches") as txn:
-        held = {"held_from_s": [], "held_to_s": []}
+        held: dict[str, Any] = {"held_from_s": [], "held_to_s": []}
         txn.upsert("searched", [{**fixed, **held, "source_id": name} for (name,) in rows])
         txn.upsert("matches", matches)

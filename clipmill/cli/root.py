@@ -26,6 +26,7 @@ GROUPS = (
     ("Look", "clipmill.cli.look"),
     ("Ask", "clipmill.cli.ask"),
     ("Decide", "clipmill.cli.decide"),
+    ("Trust", "clipmill.cli.trust"),
     ("Share", "clipmill.cli.share"),
     ("Model", "clipmill.cli.models"),
     ("Tokens", "clipmill.cli.tokens"),

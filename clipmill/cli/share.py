@@ -60,6 +60,10 @@ About = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=TEXT", help="title, description, ... for the card. Repeatable."),
 ]
+AllowLeaks = Annotated[
+    bool,
+    typer.Option("--allow-leaks", help="Write splits that share footage; they are named in it."),
+]
 REFUSED_HELP = "List refused clips in a rebuild recipe, stop, or leave them out."
 
 
@@ -80,6 +84,7 @@ def export(
     commercial: Commercial = False,
     acknowledge: Acknowledge = None,
     refused: Annotated[Refused, typer.Option(help=REFUSED_HELP)] = Refused.recipe,
+    allow_leaks: AllowLeaks = False,
     about: About = None,
     size: media.Size = None,
     fps: media.Fps = None,
@@ -123,6 +128,7 @@ def export(
         "columns": _listed(columns),
         "acknowledge": acknowledge or (),
         "refused": refused.value,
+        "leaks": "allow" if allow_leaks else "error",
         "about": parse_pairs(about, "--about"),
         "overwrite": overwrite,
     }
@@ -190,6 +196,7 @@ def publish(
     commercial: Commercial = False,
     acknowledge: Acknowledge = None,
     refused: Annotated[Refused, typer.Option(help=REFUSED_HELP)] = Refused.error,
+    allow_leaks: AllowLeaks = False,
     about: About = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a repository that holds something else.")
@@ -218,6 +225,7 @@ def publish(
         commercial=commercial,
         acknowledge=acknowledge or (),
         refused=refused.value,
+        leaks="allow" if allow_leaks else "error",
         columns=_listed(columns),
         about=parse_pairs(about, "--about"),
         replace=replace,

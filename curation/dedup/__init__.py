@@ -1,5 +1,6 @@
 """Duplicates: exact, near and semantic, from stored hashes and embeddings. Nothing is decoded."""
 
 from curation.dedup.near import SearchReport, find_near
+from curation.dedup.semantic import Likeness, compare_embeddings
 
-__all__ = ["SearchReport", "find_near"]
+__all__ = ["Likeness", "SearchReport", "compare_embeddings", "find_near"]

@@ -124,7 +124,7 @@ def _track(one: HashedSource, look: Look) -> _Track:
     else:
         at, hashes = np.arange(len(one.pts)), one.whole
     ends = np.append(one.pts[at[1:]], one.end_pts)
-    keep = one.good[at]
+    keep = one.good[at] & hashes.any(axis=1)
     halves = np.ascontiguousarray(one.halves[keep]) if look.halves else None
     whole = seen(np.ascontiguousarray(hashes[keep]), look.view)
     return _Track(one, at[keep], ends[keep], whole, halves)

@@ -6,7 +6,7 @@ look-ups. Nothing is decided here; `curation.dedup.align` looks closely at every
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = ["Candidate", "candidates_among", "candidates_between"]
 
 TURNS: tuple[View, ...] = ("turned90", "turned180", "turned270")
 HALVES = Look(halves=True)
+_MIRRORED = Look("mirrored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,9 @@ def candidates_among(
         queries, places = kept.near(asked, max_distance)
         found |= _candidates(of[queries], anchors.kept_of[places], look)
     every = HashIndex(anchors.asked, threads)
-    for window, hashes in enumerate(_crops(anchors)):
+    for look, hashes, of in _crops(anchors):
         queries, places = every.near(hashes, max_distance)
-        one, other = anchors.crops_of[queries], anchors.asked_of[places]
-        found |= _candidates(one, other, Look(window=window))
+        found |= _candidates(of[queries], anchors.asked_of[places], look)
     of = anchors.halves_of
     for hashes in _halves(anchors):
         first, second = HashIndex(hashes, threads).near(hashes, max_distance, only_later=True)
@@ -56,29 +56,43 @@ def candidates_among(
 def candidates_between(
     new: Anchors, old: Anchors, max_distance: int, *, mirrored: bool, threads: int
 ) -> set[Candidate]:
-    """Candidates of new sources with old ones.
+    """Candidates of new sources with old ones: the same as among all of them.
 
-    The new ones are indexed, in all looks together, and each old anchor is looked up once: nearly
-    all of them meet nobody, which is quickly seen.
+    The new ones are indexed and each anchor of the old is looked up: nearly all of them meet
+    nobody, which is quickly seen.
     """
-    looks = list(_looks(new, mirrored))
-    looks += [(Look(window=n), hashes, new.crops_of) for n, hashes in enumerate(_crops(new))]
-    ends = np.cumsum([len(hashes) for _, hashes, _ in looks])
-    of = np.concatenate([of for _, _, of in looks])
-    index = HashIndex(np.concatenate([hashes for _, hashes, _ in looks]), threads)
-    olds, news = index.near(old.kept, max_distance)
-    which = np.searchsorted(ends, news, side="right")
-    found: set[Candidate] = set()
-    for number, (look, _, _) in enumerate(looks):
-        chosen = which == number
-        found |= _candidates(of[news[chosen]], old.kept_of[olds[chosen]], look)
+    kept = [(Look(), new.kept, new.kept_of)]
+    if mirrored:
+        kept.append((_MIRRORED, seen(new.kept, "mirrored"), new.kept_of))
+    found = _met(list(_looks(new, mirrored)), old.kept, old.kept_of, max_distance, threads)
+    found |= _met([*kept, *_crops(new)], old.asked, old.asked_of, max_distance, threads)
     every = HashIndex(new.asked, threads)
-    for window, hashes in enumerate(_crops(old)):
+    for look, hashes, of in _crops(old):
         olds, news = every.near(hashes, max_distance)
-        found |= _candidates(old.crops_of[olds], new.asked_of[news], Look(window=window))
+        found |= _candidates(of[olds], new.asked_of[news], look)
     for ours, theirs in zip(_halves(new), _halves(old), strict=True):
         olds, news = HashIndex(ours, threads).near(theirs, max_distance)
         found |= _candidates(new.halves_of[news], old.halves_of[olds], HALVES)
+    return found
+
+
+def _met(
+    looks: Sequence[tuple[Look, Hashes, NDArray[np.int32]]],
+    asked: Hashes,
+    asked_of: NDArray[np.int32],
+    max_distance: int,
+    threads: int,
+) -> set[Candidate]:
+    """Candidates of sources in several looks, indexed together, with what is asked for."""
+    ends = np.cumsum([len(hashes) for _, hashes, _ in looks])
+    of = np.concatenate([of for _, _, of in looks])
+    index = HashIndex(np.concatenate([hashes for _, hashes, _ in looks]), threads)
+    queries, places = index.near(asked, max_distance)
+    which = np.searchsorted(ends, places, side="right")
+    found: set[Candidate] = set()
+    for number, (look, _, _) in enumerate(looks):
+        chosen = which == number
+        found |= _candidates(of[places[chosen]], asked_of[queries[chosen]], look)
     return found
 
 
@@ -86,7 +100,7 @@ def _looks(anchors: Anchors, mirrored: bool) -> Iterator[tuple[Look, Hashes, NDA
     """Each look at whole pictures, what is asked for in it, and of whom."""
     yield Look(), anchors.asked, anchors.asked_of
     if mirrored:
-        yield Look("mirrored"), seen(anchors.asked, "mirrored"), anchors.asked_of
+        yield _MIRRORED, seen(anchors.asked, "mirrored"), anchors.asked_of
     for view in TURNS:
         yield Look(view), seen(anchors.kept, view), anchors.kept_of
 
@@ -95,9 +109,11 @@ def _halves(anchors: Anchors) -> list[Hashes]:
     return [np.ascontiguousarray(anchors.halves[:, half]) for half in range(2)]
 
 
-def _crops(anchors: Anchors) -> list[Hashes]:
-    count = anchors.crops.shape[1]
-    return [np.ascontiguousarray(anchors.crops[:, window]) for window in range(count)]
+def _crops(anchors: Anchors) -> Iterator[tuple[Look, Hashes, NDArray[np.int32]]]:
+    """Each smaller window, its hashes, and of whom they are."""
+    for window in range(anchors.crops.shape[1]):
+        there = anchors.crops[:, window].any(axis=1)
+        yield Look(window=window), anchors.crops[there, window], anchors.crops_of[there]
 
 
 def _candidates(one: NDArray[np.int32], other: NDArray[np.int32], look: Look) -> set[Candidate]:

@@ -62,7 +62,7 @@ def aligned(
         batch = ordered[first : first + PAIRS_AT_ONCE]
         sources = load(sorted({name for pair in batch for name in pair}))
         for one, other in batch:
-            looks = {(item.look, names[item.one] == other) for item in pairs[one, other]}
+            looks = {_told(item.look, names[item.one] == other) for item in pairs[one, other]}
             match = _match(sources[one], sources[other], looks, max_distance)
             if match is not None:
                 yield match
@@ -74,26 +74,33 @@ def _match(
     looks: set[tuple[Look, bool]],
     max_distance: int,
 ) -> Match | None:
-    """The look that explains most; `looks` say whether it is the other one that is looked at."""
+    """The look that explains most; `looks` tell in whose window the other one is seen."""
     shorter_s = min(one.good_s, other.good_s)
     best, most = None, 0.0
     for look, of_other in sorted(looks, key=_simplest_first):
-        if look.window is None and look.view in ("whole", "mirrored", "turned180"):
+        if look.window is None and look.view in _EITHER_WAY:
             of_other = len(other.pts) < len(one.pts)
         track, target = (other, one) if of_other else (one, other)
         stretches = align(track, target, look, max_distance)
         seconds = seconds_at_best(stretches, track.time_base)
         if seconds > most:
-            turned = replace(look, view=_BACK.get(look.view, look.view)) if of_other else look
             found = tuple(map(_swapped, stretches)) if of_other else tuple(stretches)
-            best, most = Match(one, other, turned, found), seconds
+            best, most = Match(one, other, look, found), seconds
         if most >= _EXPLAINED * shorter_s:
             break
     return best
 
 
 _BACK: dict[View, View] = {"turned90": "turned270", "turned270": "turned90"}
-_VIEWS: tuple[View, ...] = ("whole", "mirrored", "turned180", "turned90", "turned270")
+_EITHER_WAY: tuple[View, ...] = ("whole", "mirrored", "turned180")
+_VIEWS: tuple[View, ...] = (*_EITHER_WAY, "turned90", "turned270")
+
+
+def _told(look: Look, of_other: bool) -> tuple[Look, bool]:
+    """A look as the first of two sources tells it; only windows are one source's own."""
+    if look.window is not None or not of_other:
+        return look, of_other
+    return replace(look, view=_BACK.get(look.view, look.view)), False
 
 
 def _simplest_first(item: tuple[Look, bool]) -> tuple[int, bool, int, bool]:

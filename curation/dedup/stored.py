@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from catalogs.query import Session, sql_text
 from curation.dedup.hashes import as_words
 from curation.dedup.sequences import Anchors, HashedSource
-from curation.signals import CROPS, PICTURE_COLUMNS, PictureHashes, join_pictures
+from curation.signals import PICTURE_COLUMNS, WINDOWS, PictureHashes, join_pictures
 
 __all__ = ["SCHEME", "StoredHashes", "anchor_rows", "content_of", "held_back", "old_anchors"]
 
@@ -29,9 +29,9 @@ _COLUMNS = (
     *PICTURE_COLUMNS,
 )  # fmt: skip
 _SOURCES_AT_ONCE = 1024
-_OLD_AT_ONCE = 65_536
+_OLD_AT_ONCE = 16_384
 _WORDS = 4
-_PARTS = {"halves": 2, "crops": len(CROPS)}
+_PARTS = {"halves": 2, "crops": WINDOWS}
 
 
 class StoredHashes:
@@ -124,7 +124,7 @@ def held_back(source: HashedSource) -> tuple[list[float], list[float]]:
 def anchor_rows(sources: Sequence[HashedSource], anchors: Anchors, min_quality: int) -> pa.Table:
     """Rows of `anchors` for some sources, whose positions begin at 0."""
     columns: dict[str, Any] = {"source_id": [source.source_id for source in sources]}
-    for name in ("kept", "halves", "crops"):
+    for name in ("kept", "asked", "halves", "crops"):
         hashes, of = getattr(anchors, name), getattr(anchors, f"{name}_of")
         ends = np.searchsorted(of, np.arange(len(sources)), side="right")
         starts = np.concatenate([[0], ends[:-1]])
@@ -142,7 +142,7 @@ def old_anchors(
 ) -> Iterator[tuple[list[str], Anchors]]:
     """Anchors of the sources that a search has gone through, many at a time, with their ids."""
     body = (
-        f"select source_id, kept, halves, crops from ({session.scan('anchors')}) "
+        f"select source_id, kept, asked, halves, crops from ({session.scan('anchors')}) "
         f"semi join (from ({session.scan('searched')}) where search = {sql_text(search)} "
         f"and against = {sql_text(against)}) using (source_id) "
         f"where scheme = {SCHEME} and min_quality = {min_quality} order by source_id"
@@ -156,8 +156,8 @@ def _anchors(batch: pa.RecordBatch) -> Anchors:
     kept, kept_of = _packed(batch.column("kept"), 1)
     halves, halves_of = _packed(batch.column("halves"), _PARTS["halves"])
     crops, crops_of = _packed(batch.column("crops"), _PARTS["crops"])
-    nothing = np.zeros((0, _WORDS), np.uint64), np.zeros(0, np.int32)
-    return Anchors(kept[:, 0], kept_of, *nothing, halves, halves_of, crops, crops_of)
+    asked, asked_of = _packed(batch.column("asked"), 1)
+    return Anchors(kept[:, 0], kept_of, asked[:, 0], asked_of, halves, halves_of, crops, crops_of)
 
 
 def _packed(column: pa.Array, per_row: int) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:

@@ -24,6 +24,7 @@ from catalogs.catalog import Catalog
 from catalogs.chosen import Chosen, choose
 from catalogs.errors import UsageError, nearest
 from catalogs.export import Refused, describe, kept_columns, write_rebuild, write_rows
+from catalogs.leaks import OnLeaks, find_leaks
 from catalogs.licence import Policy, Use, Verdict
 from catalogs.shards import MANIFEST, write_manifest
 from curation.export.journal import Journal, open_journal
@@ -75,6 +76,7 @@ def export_clips(
     uses: Collection[Use] = MEDIA,
     acknowledge: Collection[str] = (),
     refused: Refused = "recipe",
+    leaks: OnLeaks = "error",
     about: Mapping[str, str] | None = None,
     workers: int = 2,
     overwrite: bool = False,
@@ -86,7 +88,7 @@ def export_clips(
     Args:
         format: mp4, webdataset (tar shards), frames (picture files) or lerobot.
         media: size, rate, quality and shards; see `MediaSettings`.
-        selection, where, columns, uses, acknowledge, refused, about, memory: as for
+        selection, where, columns, uses, acknowledge, refused, leaks, about, memory: as for
             `catalogs.export.export_dataset`; `uses` holds `derive` because media are cut.
         workers: sources (or shards) worked on at a time, each in a guarded process.
         overwrite: start anew in a folder that holds something else.
@@ -106,6 +108,9 @@ def export_clips(
     with choose(catalog, selection=selection, where=where, policy=policy, memory=memory) as chosen:
         if refused == "error":
             chosen.verdict.raise_if_refused(f"cannot export to {target}")
+        found = find_leaks(chosen)
+        if leaks == "error":
+            found.raise_if_any(f"cannot export to {target}")
         settings = _settings_for(format, media or MediaSettings())
         clips = permitted_clips(chosen, settings)
         if format == "lerobot":
@@ -117,7 +122,7 @@ def export_clips(
             export.make(workers, progress)
             export.describe(target.name, about, columns)
             failures = export.settle()
-        head = {**describe(chosen, splits), "media": {"format": format, **_plain(settings)}}
+        head = {**describe(chosen, splits, found), "media": {"format": format, **_plain(settings)}}
         manifest = write_manifest(target, head)
         return ClipExport(target, splits, export.how(), failures, chosen.verdict, manifest)
 

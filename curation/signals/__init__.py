@@ -9,7 +9,13 @@ from curation.signals.declare import (
     Signal,
 )
 from curation.signals.pairs import hash_bits
-from curation.signals.pictures import CROPS, PICTURE_COLUMNS, PictureHashes, join_pictures
+from curation.signals.pictures import (
+    CROPS,
+    PICTURE_COLUMNS,
+    WINDOWS,
+    PictureHashes,
+    join_pictures,
+)
 from curation.signals.shrink import shrink_planes, small_size
 from curation.signals.store import VideoSignals, join_signals
 from curation.signals.transnet import TransNet, load_transnet
@@ -23,6 +29,7 @@ __all__ = [
     "READABLE_VERSIONS",
     "SET_VERSION",
     "SIGNALS",
+    "WINDOWS",
     "PictureHashes",
     "Signal",
     "TransNet",

@@ -1,15 +1,16 @@
 """Perceptual hashes of 256 bits, by which a picture is found again after it was altered.
 
 A hash holds the signs of the 16 by 16 lowest frequencies (without the mean's row and column) of a
-cosine transform of the picture inside its bars. Signs do not care for brightness and contrast, and
-low frequencies survive compression, scaling and small marks. Two pictures are compared by the bits
-in which they differ: copies by a few, others by about half. Distances and the quality are on the
-scale of the published PDQ hash.
+cosine transform of the picture. Signs do not care for brightness and contrast, and low frequencies
+survive compression, scaling and small marks. Two pictures are compared by the bits in which they
+differ: copies by a few, others by about half. Distances and the quality are on the scale of the
+published PDQ hash.
 
 A crop moves every frequency and a logo changes some of them, so a picture is hashed through more
 windows than one: smaller ones around its middle, one of which shows about what a cropped copy
-shows, and its upper and lower half, one of which a logo or banner leaves alone. Turned and mirrored
-pictures need no hash of their own: turning permutes and flips the bits.
+shows; what lies inside of bars, if it has any; and its upper and lower half, one of which a logo or
+banner leaves alone. Turned and mirrored pictures need no hash of their own: turning permutes and
+flips the bits.
 
 The whole picture is hashed eight times a second and in fast motion, which changes half of the bits
 in less time than that, with every frame; halves and smaller windows are hashed more rarely.
@@ -17,8 +18,7 @@ in less time than that, with every frame; halves and smaller windows are hashed 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -32,6 +32,7 @@ __all__ = [
     "CROPS",
     "HASH_BYTES",
     "PICTURE_COLUMNS",
+    "WINDOWS",
     "PictureHasher",
     "PictureHashes",
     "join_pictures",
@@ -50,6 +51,8 @@ HALVES_EVERY, CROPS_EVERY = 2, 4
 
 CROPS = (0.95, 0.9, 0.85, 0.8, 0.7)
 """Shares of width and height that are hashed again, around the middle."""
+WINDOWS = len(CROPS) + 1
+"""Those of all crops, then what lies inside of bars: a hash of zeros where there are none."""
 HALVES = 2
 
 _HAS_HALVES, _HAS_CROPS = 1, 2
@@ -60,6 +63,10 @@ _WHOLE_PERCENT = (np.arange(256) * 100 // 255).astype(np.uint8)
 _NOTHING = 0.25
 """A term of a flat picture is at most rounding, which must not decide a bit."""
 _EVERYTHING: Box = (0.0, 1.0, 0.0, 1.0)
+_HALVES: tuple[Box, ...] = ((0.0, 0.5, 0.0, 1.0), (0.5, 1.0, 0.0, 1.0))
+_CROPS: tuple[Box, ...] = tuple(
+    ((1 - share) / 2, (1 + share) / 2, (1 - share) / 2, (1 + share) / 2) for share in CROPS
+)
 _BLACK, _LIT = 10, 24
 _MARKED, _PICTURE_LIT = 0.25, 0.6
 """Shares of a line's samples that are lit: at most in a bar, at least behind it."""
@@ -72,9 +79,9 @@ PICTURE_COLUMNS: Mapping[str, str] = {
     "hash_frames": "frames of this chunk that were hashed, from 0",
     "hash_quality": "how much there is to hash in each, 0..100",
     "hash_parts": "of each: 1 its halves were hashed too, 2 its smaller windows",
-    "hash_whole": "256-bit hashes of the picture inside its bars",
+    "hash_whole": "256-bit hashes of the picture",
     "hash_halves": "the same of its upper and lower half",
-    "hash_crops": "the same of smaller windows around its middle",
+    "hash_crops": "the same of smaller windows around its middle, and of what bars leave",
 }
 """What is stored, one value of bytes each; numbers of frames are a list."""
 
@@ -92,7 +99,7 @@ class PictureHashes:
     halves: Bytes
     """(frames with halves, 2, 32)"""
     crops: Bytes
-    """(frames with crops, len(CROPS), 32)"""
+    """(frames with crops, WINDOWS, 32)"""
 
     @property
     def with_halves(self) -> NDArray[np.intp]:
@@ -125,7 +132,7 @@ class PictureHashes:
             data["hash_parts"],
             data["hash_whole"].reshape(-1, HASH_BYTES),
             data["hash_halves"].reshape(-1, HALVES, HASH_BYTES),
-            data["hash_crops"].reshape(-1, len(CROPS), HASH_BYTES),
+            data["hash_crops"].reshape(-1, WINDOWS, HASH_BYTES),
         )
 
 
@@ -203,17 +210,20 @@ class PictureHasher:
         luma = np.stack(self._staged)
         parts = np.array(self._parts[-len(luma) :])
         self._staged = []
-        quality = np.zeros(len(luma), np.uint8)
-        hashes = [np.zeros((len(luma), n, HASH_BYTES), np.uint8) for n in (1, HALVES, len(CROPS))]
-        chosen = parts >= 0, (parts & _HAS_HALVES) > 0, (parts & _HAS_CROPS) > 0
-        for inside, members in _by_bars(luma):
-            quality[members] = picture_quality(luma[members], inside)
-            for found, windows, wanted in zip(hashes, _windows(inside), chosen, strict=True):
-                places = members[wanted[members]]
-                if len(places):
-                    found[places] = hash_windows(luma[places], windows)
-        whole, halves, crops = (found[k] for found, k in zip(hashes, chosen, strict=True))
-        self._hashed.append((quality, whole, halves, crops))
+        with_crops = luma[(parts & _HAS_CROPS) > 0]
+        crops = np.zeros((len(with_crops), WINDOWS, HASH_BYTES), np.uint8)
+        crops[:, :-1] = hash_windows(with_crops, _CROPS)
+        for index, picture in enumerate(with_crops):
+            if (inside := inside_bars(picture)) is not None:
+                crops[index, -1] = hash_windows(picture[None], (inside,))[0, 0]
+        self._hashed.append(
+            (
+                picture_quality(luma),
+                hash_windows(luma, (_EVERYTHING,)),
+                hash_windows(luma[(parts & _HAS_HALVES) > 0], _HALVES),
+                crops,
+            )
+        )
 
 
 def hash_windows(luma: Luma, windows: Sequence[Box]) -> Bytes:
@@ -227,23 +237,8 @@ def hash_windows(luma: Luma, windows: Sequence[Box]) -> Bytes:
     hashes = np.empty((count, len(windows), HASH_BYTES), np.uint8)
     for index, window in enumerate(windows):
         terms = _waves(height, *window[:2]).T @ half_way[window[2:]]
-        hashes[:, index] = np.packbits(terms.reshape(count, -1) > _NOTHING, axis=1)
+        hashes[:, index] = np.packbits(terms.reshape(count, SIDE * SIDE) > _NOTHING, axis=1)
     return hashes
-
-
-def _windows(inside: Box) -> tuple[tuple[Box, ...], ...]:
-    """What is hashed of a picture in bars: all of it, its halves, and what crops leave of it.
-
-    Who crops a film crops its bars first, so crops are those of the frame.
-    """
-    top, bottom, left, right = inside
-    middle = (top + bottom) / 2
-    halves = ((top, middle, left, right), (middle, bottom, left, right))
-    margins = [(1 - share) / 2 for share in CROPS]
-    crops = tuple(
-        (max(top, m), min(bottom, 1 - m), max(left, m), min(right, 1 - m)) for m in margins
-    )
-    return (inside,), halves, crops
 
 
 @lru_cache(maxsize=512)
@@ -255,17 +250,9 @@ def _waves(size: int, first: float, last: float) -> NDArray[np.float32]:
     return (np.diff(np.sin(place[:, None] * waves), axis=0) / waves * size).astype(np.float32)
 
 
-def picture_quality(luma: Luma, inside: Box) -> NDArray[np.uint8]:
-    """Steps between neighbouring samples inside the bars: 0 for a flat picture, at most 100."""
-    count, height, width = luma.shape
-    first, last = math.ceil(inside[0] * height), math.floor(inside[1] * height)
-    left, right = math.ceil(inside[2] * width), math.floor(inside[3] * width)
-    if last - first < 2 or right - left < 2:
-        return np.zeros(count, np.uint8)
-    pictures = luma[:, first:last, left:right]
-    steps = [
-        _mean_step(p[:, 1:], p[:, :-1]) + _mean_step(p[1:], p[:-1]) for p in pictures
-    ]  # fmt: skip
+def picture_quality(luma: Luma) -> NDArray[np.uint8]:
+    """Steps between neighbouring samples of each picture: 0 for a flat one, at most 100."""
+    steps = [_mean_step(p[:, 1:], p[:, :-1]) + _mean_step(p[1:], p[:-1]) for p in luma]
     shares = np.minimum(1.0, np.array(steps) / 2 / _FULL_QUALITY)
     return np.rint(shares * 100).astype(np.uint8)
 
@@ -275,22 +262,15 @@ def _mean_step(one: Luma, two: Luma) -> float:
     return float(cv2.mean(cv2.LUT(cv2.absdiff(one, two), _WHOLE_PERCENT))[0])
 
 
-def _by_bars(luma: Luma) -> Iterator[tuple[Box, NDArray[np.intp]]]:
-    """Where pictures lie inside of flat dark bars, and the pictures that lie there."""
-    edges = (luma[:, 0], luma[:, -1], luma[:, :, 0], luma[:, :, -1])
-    darkest = np.min([edge.max(axis=1) for edge in edges], axis=0)
-    groups: dict[Box, list[int]] = {}
-    for index, picture in enumerate(luma):
-        has_bars = darkest[index] < _LIT
-        groups.setdefault(_inside(picture) if has_bars else _EVERYTHING, []).append(index)
-    for inside, members in groups.items():
-        yield inside, np.array(members)
-
-
-def _inside(picture: Luma) -> Box:
+def inside_bars(picture: Luma) -> Box | None:
+    """Where a picture lies inside of flat dark bars; None without bars."""
+    edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
+    if min(int(edge.max()) for edge in edges) >= _LIT:
+        return None
     top, bottom = _bars_along(picture, 1)
     left, right = _bars_along(picture, 0)
-    return top, 1 - bottom, left, 1 - right
+    found = top, 1 - bottom, left, 1 - right
+    return None if found == _EVERYTHING else found
 
 
 def _bars_along(picture: Luma, axis: int) -> tuple[float, float]:
