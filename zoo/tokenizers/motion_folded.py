@@ -188,7 +188,7 @@ PRESETS = (
         "motion/starter",
         MotionFolded,
         Config(
-            Rvq(dim=96, size=512, depth=16),
+            Rvq(dim=96, size=512, depth=18),
             fps=20.0,
             groups=HUMANML3D,
             emphasis=(20.0, 10.0, 5.0, 5.0, 1.0, 1.0, 1.0),

@@ -26,7 +26,8 @@ from zoo.artefact import save
 from zoo.card import Facts
 from zoo.errors import InputError, UsageError
 from zoo.inputs import check_input
-from zoo.layers.quantizers import UsageMeter, hold_updates
+from zoo.layers.quantizers import hold_updates
+from zoo.metrics import CodebookUse
 from zoo.tokenizer import Reconstruction, Tokenizer
 from zoo.training.adversarial import Critic
 from zoo.training.checkpoint import (
@@ -286,14 +287,14 @@ class _LogWindow:
     def _open(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, float] = {}
-        self.meters = {name: UsageMeter(levels) for name, levels in self.levels.items()}
+        self.meters = {name: CodebookUse(levels) for name, levels in self.levels.items()}
 
     def add(self, parts: dict[str, Tensor], made: Reconstruction, share: float) -> None:
         """Count one part of a batch, which is `share` of it."""
         for name, value in parts.items():
             self.add_number(name, value.detach(), share)
         for name, ids in made.ids.items():
-            self.meters[name].add(ids)
+            self.meters[name].update(ids)
 
     def add_number(self, name: str, value: Tensor, share: float = 1.0) -> None:
         self.sums[name] = self.sums.get(name, 0.0) + value * share
@@ -303,11 +304,11 @@ class _LogWindow:
         """The means, and a new window."""
         means = {name: float(total) / self.counts[name] for name, total in self.sums.items()}
         for name, meter in self.meters.items():
-            use = [level for level in meter.levels_use if level.ids]
-            if use:
+            if meter.counts().any():
                 mark = "" if len(self.meters) == 1 else f"_{name}"
-                means[f"usage{mark}"] = sum(level.usage for level in use) / len(use)
-                means[f"perplexity{mark}"] = sum(level.perplexity for level in use) / len(use)
+                used_percent, perplexity, *_ = (m.value for m in meter.measurements())
+                means[f"usage{mark}"] = used_percent / 100
+                means[f"perplexity{mark}"] = perplexity
         self._open()
         return means
 
