@@ -178,7 +178,8 @@ def _facts(figures: dict[str, Any]) -> Facts:
             "18 ids for 4 frames are 810 bits a second, against 270 of MoMask: few takes were "
             "there to learn from, and more levels make up for poses that they do not show. The "
             "first levels alone decode too, coarser.",
-            "Its design was chosen by looking at the held-out files, so the figures flatter it a bit.",
+            "Its design was chosen by looking at the held-out files, so the figures flatter it a "
+            "bit.",
             "Positions in the world drift over long takes, since features store velocities.",
         ),
         reports=(figures["report"],),

@@ -165,7 +165,8 @@ def _facts(settings: Settings, figures: dict[str, Any], model: zoo.Tokenizer, me
             "clips: fine texture and small faces and letters come back soft.",
             f"It spends {bits:.3f} bits a pixel; published models of its compression spend about "
             "0.06.",
-            "Its design was chosen by looking at the held-out files, so the figures flatter it a bit.",
+            "Its design was chosen by looking at the held-out files, so the figures flatter it a "
+            "bit.",
             "Trained for mean squared error alone, so it blurs where it is unsure.",
         ),
         reports=(figures["report"],),
