@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from zoo import create
-from zoo.layers.quantizers import UsageMeter
+from zoo.metrics import CodebookUse
 from zoo.registry import preset
 from zoo.testing import clips, learned
 from zoo.tokenizers.image_codes import ImageCodes
@@ -28,11 +28,12 @@ def test_fqgan_gives_one_id_of_each_codebook_and_reports_their_use() -> None:
     tokenizer = learned(create("image/codes_factorised_tiny"), x, goal=0.02, steps=60)
     tokens = tokenizer.encode(x)
     assert tokens.ids.shape == (2, 1, 4, 4, 2)
-    meter = UsageMeter.of(tokenizer.quantizer)
-    meter.add(tokens.ids)
-    for use, ids in zip(meter.levels_use, tokens.ids.unbind(-1), strict=True):
-        assert use.used == len(ids.unique()) > 1
-        assert use.ids == 32
+    meter = CodebookUse.of(tokenizer.quantizer)
+    meter.update(tokens.ids)
+    for level, ids in enumerate(tokens.ids.unbind(-1)):
+        counts = meter.counts(level)
+        assert (counts > 0).sum() == len(ids.unique()) > 1
+        assert counts.sum() == 32
     assert not torch.equal(tokens.ids[..., 0], tokens.ids[..., 1]), "each codebook has its own say"
     assert functional.mse_loss(tokenizer.decode(tokens), x) < x.var() / 5
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zoo.errors import InputError, UsageError, ZooError
+from zoo.layers.quantizers import Fsq, MultiScale, Rvq, build
 from zoo.metrics import CodebookUse, Measurement, split_codes
 
 
@@ -106,3 +107,16 @@ def test_wrong_ids_are_refused(ids: torch.Tensor, said: str) -> None:
 def test_nothing_measured_is_said() -> None:
     with pytest.raises(ZooError, match="codebook_usage"):
         CodebookUse((4,)).measurements()
+
+
+def test_ids_of_every_kind_of_quantizer_are_counted_by_level() -> None:
+    for config in (
+        Rvq(dim=8, size=16, depth=3),
+        Fsq(dim=8),
+        MultiScale(dim=8, size=16, scales=((1, 1), (2, 2), (4, 4))),
+    ):
+        quantizer = build(config)
+        use = CodebookUse.of(quantizer)
+        use.update(quantizer.encode(torch.randn(2, 4, 4, 8)))
+        expected = [2, 8, 32] if quantizer.scales else [32] * len(quantizer.levels)
+        assert [int(use.counts(level).sum()) for level in range(len(use.levels))] == expected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
@@ -17,8 +16,6 @@ from zoo.layers.quantizers import (
     Fsq,
     Lfq,
     MultiScale,
-    Rvq,
-    UsageMeter,
     bits_per_position,
     build,
     factor_ids,
@@ -180,57 +177,3 @@ def test_any_prefix_of_a_sequence_of_scales_decodes() -> None:
 def test_latents_must_have_the_finest_grid() -> None:
     with pytest.raises(UsageError, match="scales that end in"):
         build(MultiScale(dim=8))(torch.zeros(1, 4, 5, 8))
-
-
-def test_the_meter_is_right_over_a_data_set() -> None:
-    whole, one, other = (UsageMeter([8, 16]) for _ in range(3))
-    ids = torch.stack([torch.arange(64) % 4, torch.arange(64) % 16], -1)
-    whole.add(ids)
-    for place, part in enumerate(ids.split(7)):
-        (one if place % 2 else other).add(part)
-    one.merge(copy.deepcopy(other))
-
-    assert one.levels_use == whole.levels_use
-    first, second = whole.levels_use
-    assert (first.used, first.dead, first.usage, first.ids) == (4, 4, 0.5, 64)
-    assert first.perplexity == pytest.approx(4.0)
-    assert second.perplexity == pytest.approx(16.0)
-
-
-def test_the_meter_holds_large_codebooks() -> None:
-    meter = UsageMeter([2**18])
-    meter.add(torch.arange(2**18))
-    (use,) = meter.levels_use
-    assert use.usage == 1.0
-    assert use.perplexity == pytest.approx(2**18)
-
-
-def test_the_meter_reads_every_shape_of_ids() -> None:
-    for config in (
-        Rvq(dim=8, size=16, depth=3),
-        Fsq(dim=8),
-        MultiScale(dim=8, size=16, scales=((1, 1), (2, 2), (4, 4))),
-    ):
-        quantizer = build(config)
-        meter = UsageMeter.of(quantizer)
-        meter.add(quantizer.encode(torch.randn(2, 4, 4, 8)))
-        expected = [2, 8, 32] if quantizer.scales else [32] * len(quantizer.levels)
-        assert [use.ids for use in meter.levels_use] == expected
-
-
-def test_an_empty_meter_reports_nothing_used() -> None:
-    (use,) = UsageMeter([4]).levels_use
-    assert (use.used, use.dead, use.perplexity) == (0, 4, 0.0)
-
-
-def test_the_meter_refuses_what_it_cannot_count() -> None:
-    with pytest.raises(UsageError, match="no codes"):
-        UsageMeter([])
-    with pytest.raises(UsageError, match="codebook of 4"):
-        UsageMeter([4]).add(torch.tensor([[4]]))
-    with pytest.raises(UsageError, match="ids with 3 levels"):
-        UsageMeter([4, 4]).add(torch.zeros(2, 3, dtype=torch.int64))
-    with pytest.raises(UsageError, match="a sequence"):
-        UsageMeter([4, 4], positions=[1, 4]).add(torch.zeros(2, 3, dtype=torch.int64))
-    with pytest.raises(UsageError, match="cannot join"):
-        UsageMeter([4]).merge(UsageMeter([8]))

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from zoo import create
 from zoo.errors import SpecMismatchError, UsageError
-from zoo.layers.quantizers import UsageMeter
 from zoo.layers.teachers import DctTeacher, distance
+from zoo.metrics import CodebookUse
 from zoo.registry import preset
 from zoo.testing import clips, learned
 from zoo.tokenizers.semantic_dual import SemanticDual
@@ -95,9 +95,9 @@ def test_vq_kd_reconstructs_its_teacher_reports_use_and_draws_from_ids() -> None
     tokens = tokenizer.encode(x)
     assert tokens.ids.shape == (2, 2, 4, 4), "ids of every frame"
     assert float(distance(tokenizer.features(tokens), teacher(x, (4, 4)))) < 0.2
-    meter = UsageMeter.of(tokenizer.quantizer)
-    meter.add(tokens.ids)
-    assert 8 < meter.levels_use[0].used <= 64
+    meter = CodebookUse.of(tokenizer.quantizer)
+    meter.update(tokens.ids)
+    assert 8 < (meter.counts() > 0).sum() <= 64
     assert functional.mse_loss(tokenizer.decode(tokens), x) < x.var() / 2
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from torch import Tensor
 
 from zoo.errors import InputError, UsageError
 from zoo.metrics.base import Measurement, Metric, MetricInfo, nothing_measured
+
+if TYPE_CHECKING:
+    from zoo.layers.quantizers.base import Quantizer
 
 __all__ = ["CodebookUse", "split_codes"]
 
@@ -67,6 +70,14 @@ class CodebookUse(Metric):
             )
         self._starts = np.cumsum((0, *self.levels))
         self._counts = np.zeros(sum(self.levels), dtype=np.int64)
+
+    @classmethod
+    def of(cls, quantizer: Quantizer) -> Self:
+        """All levels, or all scales, of a quantizer."""
+        if not quantizer.scales:
+            return cls(quantizer.levels)
+        positions = [math.prod(grid) for grid in quantizer.scales]
+        return cls(quantizer.levels * len(positions), positions)
 
     @property
     def infos(self) -> tuple[MetricInfo, ...]:

@@ -5,8 +5,8 @@
     quantizer.decode(quantizer.encode(z))
 
 A config names the kind and goes through JSON (`config_of(config.to_json())`); `KINDS` maps each
-kind to the class that serves it. `base` has the contract, `meter` counts the use of codes,
-`packing` stores ids in exactly their bits, `hold_updates` is for gradient accumulation.
+kind to the class that serves it. `base` has the contract, `packing` stores ids in exactly their
+bits, `hold_updates` is for gradient accumulation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from zoo.layers.quantizers.factorised import Factorised, FactorisedQuantizer
 from zoo.layers.quantizers.fsq import Fsq, FsqQuantizer
 from zoo.layers.quantizers.kl import KL, KLQuantizer
 from zoo.layers.quantizers.lfq import Lfq, LfqQuantizer
-from zoo.layers.quantizers.meter import LevelUse, UsageMeter
 from zoo.layers.quantizers.multiscale import MultiScale, MultiScaleQuantizer
 from zoo.layers.quantizers.packing import bits_per_position, pack_ids, unpack_ids
 from zoo.layers.quantizers.product import Product, ProductQuantizer
@@ -46,7 +45,6 @@ __all__ = [
     "Dual",
     "Factorised",
     "Fsq",
-    "LevelUse",
     "Lfq",
     "MultiScale",
     "Product",
@@ -57,7 +55,6 @@ __all__ = [
     "Rvq",
     "SimVq",
     "Stochastic",
-    "UsageMeter",
     "Vocabulary",
     "Vq",
     "bits_per_position",
