@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from zoo.registry import Preset
 
 app = typer.Typer()
-zoo_app = typer.Typer(help="Tokenizers and their weights: list, show, pull, push, bakeoff.")
+zoo_app = typer.Typer(
+    help="""Tokenizers and their weights: list, show, pull, push, bakeoff.
+
+    \b
+    Examples:
+      clipmill zoo list --weights
+      clipmill zoo show video/starter
+      clipmill zoo bakeoff corpus --models video/starter --to bakeoff
+    """
+)
 app.add_typer(zoo_app, name="zoo")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `clipmill zoo list` prints it.")]

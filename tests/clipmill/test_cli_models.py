@@ -82,3 +82,10 @@ def test_every_served_system_is_known_and_stands_on_a_tested_preset() -> None:
         for entry in entries:
             preset = zoo.preset(entry.name)
             assert preset.is_tiny or zoo.preset(preset.tiny).is_tiny
+
+
+def test_so_many_published_tokenizers_work() -> None:
+    rows = [item for item in systems().values() if "tokenizer" in item.lanes]
+    missing = {item.id for item in rows} - set(serving())
+    assert len(rows) == 57
+    assert missing == {"beit-v2", "cmvc", "consecutivebb-vfi", "trajvit"}
