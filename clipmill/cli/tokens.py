@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,6 +94,64 @@ def tokenize(
             print(line)
     if report.status == "interrupted":
         raise typer.Exit(130)
+
+
+class TokenFormat(StrEnum):
+    """Forms that other trainers read."""
+
+    webdataset = "webdataset"
+    mds = "mds"
+    npy = "npy"
+
+
+@app.command("export-tokens")
+def export_tokens(
+    catalog: CatalogPath,
+    tokens: Annotated[str, typer.Argument(help="A table of tokens, or how its name begins.")],
+    to: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that is not there yet.")],
+    form: Annotated[
+        TokenFormat, typer.Option("--format", help="What the other trainer reads.")
+    ] = TokenFormat.webdataset,
+    selection: Annotated[str | None, typer.Option(help="Only clips of this selection.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split of the selection.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Only clips that meet a condition.")
+    ] = None,
+    windows: Annotated[
+        str | None, typer.Option(metavar="SQL", help="A condition on the table's own columns.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Columns of clips to write along; captions.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write tokens in a form that other trainers read: WebDataset, MDS or npy.
+
+    \b
+    Examples:
+      clipmill export-tokens corpus video/starter out
+      clipmill export-tokens corpus video/starter out --format npy --selection web --split train
+      clipmill export-tokens corpus video/starter out --format mds --columns captions,duration_s
+    """
+    from tokenize_jobs.export import export_tokens as write
+
+    done = write(
+        open_catalog(catalog),
+        tokens,
+        to,
+        form=form.value,
+        selection=selection,
+        where=where,
+        split=split,
+        windows=windows,
+        columns=columns.split(",") if columns else (),
+    )
+    if as_json:
+        print_json({"folder": str(done.folder), "windows": done.windows, "files": done.files,
+                    "bytes": done.bytes})  # fmt: skip
+    else:
+        size = human_bytes(done.bytes)
+        print(f"{done.windows} windows in {done.files} files, {size}, in {done.folder}")
 
 
 def _print_plan(planned: dict[str, Any]) -> None:

@@ -30,14 +30,14 @@ ASKED = Transform(fps=Fraction(12), size=(32, 32), window=9)
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> Path:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokens")
     render_video(folder / "a.mp4", [Shot("pan_left", 40), Shot("zoom_in", 40, seed=1)])
     render_video(folder / "b.mp4", [Shot("still", 30, seed=2), Shot("pan_left", 50, seed=3)])
     render_video(folder / "c.mp4", [Shot("zoom_in", 60, seed=4)])
     render_take(folder / "walk.bvh", "walk", seconds=5)
     settings = MillSettings(operators=())
-    curate([folder], folder / "corpus", settings=settings, address=cluster, progress=None)
+    curate([folder], folder / "corpus", settings=settings, workers=0, progress=None)
     return folder
 
 
@@ -145,6 +145,11 @@ def test_another_transform_and_other_weights_are_other_tokens(
     assert other_size.windows > 0
     assert other_size.table == first.table != other_model.table
     assert other_model.windows == first.windows
+    stale = corpus.refresh().sql(
+        "select tokens, max(created) as made from token_shards group by tokens "
+        "qualify made < max(made) over (partition by split_part(tokens, '@', 1))"
+    )
+    assert [tokens for tokens, _ in stale.rows()] == [first.table]
 
 
 def test_a_dry_run_counts_and_writes_nothing(corpus: Catalog, model: str) -> None:
