@@ -32,7 +32,6 @@ from catalogs.testing import (
     corrupt_bytes,
     playlist_disguised,
     render_copy,
-    render_corpus,
     render_long_video,
     render_many,
     render_take,
@@ -705,11 +704,6 @@ def test_impossible_takes_are_refused(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- the corpus
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> CorpusTruth:
-    return render_corpus(tmp_path_factory.mktemp("rendered") / "corpus")
 
 
 def test_the_corpus_is_what_its_truth_lists(corpus: CorpusTruth) -> None:
