@@ -47,7 +47,7 @@ __all__ = ["STAGE", "Encoded", "TokenWorker", "as_input", "problem_of", "round_t
 AHEAD = 4
 """Windows that wait for the model."""
 
-SAMPLED_EVERY = 32
+SAMPLED_EVERY = 128
 """One window of so many, and a worker's first, is decoded again, so that shards tell what they are
 worth."""
 
