@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,19 @@ def load(folder: Path) -> Tokenizer:
     if family is None:
         raise NotFoundError(
             f"{folder} is of family {known['family']!r}, which this version does not have",
-            hint=nearest(known["family"], families()) or "update clipmill",
+            hint=_missing_family(known["family"], families()),
         )
     model = family(config_from_json(family.config_class, known["config"]))
     model.name = known["name"]
     model.load_state_dict(_weights(folder, known["weights_file_sha256"]))
     _check_spec(model.eval().spec, known, folder)
     return model
+
+
+def _missing_family(name: str, known: Iterable[str]) -> str:
+    if name == "diffusers_vae":
+        return "pip install 'clipmill[adapters]'"
+    return nearest(name, known) or "update clipmill"
 
 
 def _weights(folder: Path, sha256: str) -> dict[str, Any]:

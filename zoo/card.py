@@ -126,7 +126,7 @@ def _summary(spec: TokenizerSpec) -> str:
 def _usage(spec: TokenizerSpec) -> str:
     return (
         "```python\nimport zoo\n\n"
-        'tokenizer = zoo.load("hf-hub:ORG/NAME")\n'
+        'tokenizer = zoo.load("local-dir:.")   # this folder; "hf-hub:ORG/NAME" on the Hub\n'
         f"tokens = tokenizer.encode(x)          # {spec.layout}\n"
         "again = tokenizer.decode(tokens)\n```"
     )

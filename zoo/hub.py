@@ -1,6 +1,6 @@
 """Models by address: shipped with the package, in a folder, or on the Hugging Face Hub.
 
-    load("video/causal_cnn_fsq_488.starter")     shipped weights
+    load("video/starter")                        shipped weights
     load("local-dir:runs/mine/model")            a folder that `save` wrote
     load("hf-hub:org/name@revision")             a repository that `push_to_hub` wrote
     load("diffusers:org/name")                   a pretrained VAE of diffusers
@@ -124,7 +124,8 @@ def _unknown(name: str) -> NotFoundError:
         return NotFoundError(
             f"{name} comes without trained weights",
             allowed=", ".join(with_weights),
-            hint=f'zoo.create("{name}") builds it with fresh ones; zoo.training.fit trains it',
+            hint=f'zoo.create("{name}") builds it with fresh ones; zoo.training.fit trains it; '
+            'a pretrained VAE of diffusers is loaded by "diffusers:ORG/NAME"',
         )
     close = nearest(name, [*with_weights, *presets()])
     readings = f'"hf-hub:{name}" on the Hub, "local-dir:{name}" on this disk' if "/" in name else ""

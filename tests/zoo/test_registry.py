@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo import create, list_models
 from zoo.artefact import load
+from zoo.docs import page
 from zoo.errors import InputError, NotFoundError, SpecMismatchError, UnsafeFileError, UsageError
 from zoo.registry import Preset, presets
 from zoo.tokenizer import Reconstruction, Tokenizer
@@ -270,3 +272,8 @@ def _at_30_fps(tokenizer: Tokenizer):
     described = replace(tokenizer.describe(), fps=30.0)
     tokenizer._described = None
     return lambda: described
+
+
+def test_the_page_of_models_is_in_step_with_the_registry() -> None:
+    path = Path(__file__).resolve().parents[2] / "docs" / "models.md"
+    assert path.read_text() == page(), "make it anew: python -m zoo.docs > docs/models.md"
