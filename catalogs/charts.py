@@ -169,7 +169,7 @@ def scatter_chart(
     exponents = [math.log10(point.x) for point in points]
     low, high = math.floor(min(exponents)), math.ceil(max(exponents) + 1e-9)
     ticks = nice_ticks(*_widened([point.y for point in points]), 5)
-    left, right, top, bottom = 72.0, WIDTH - 110.0, 74.0, height - 48.0
+    left, right, top, bottom = 72.0, WIDTH - 40.0, 74.0, height - 48.0
     span_y = ticks[-1] - ticks[0]
     for tick in ticks:
         y = bottom - (bottom - top) * (tick - ticks[0]) / span_y
@@ -185,7 +185,9 @@ def scatter_chart(
         x = left + (right - left) * (exponent - low) / max(high - low, 1)
         y = bottom - (bottom - top) * (point.y - ticks[0]) / span_y
         canvas.box(x - 4, y - 4, x + 4, y + 4, GROUPS[point.group % len(GROUPS)], 4)
-        canvas.text(x + 8, y, point.label, size=11, anchor="lm")
+        leftwards = x > (left + right) / 2
+        place = x - 8 if leftwards else x + 8
+        canvas.text(place, y, point.label, size=11, anchor="rm" if leftwards else "lm")
     return canvas.png()
 
 

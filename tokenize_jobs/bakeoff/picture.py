@@ -23,7 +23,7 @@ def draw_chart(result: Bakeoff, path: Path) -> Path:
     for number, row in enumerate(result.contenders):
         points.append(Point(row.name, row.bits_per_s, row.value(result.headline), number))
         points += [
-            Point(f"{name}", row.bits_per_s, value, number)
+            Point(f"{name} in the bits of {row.name}", row.bits_per_s, value, number)
             for name, value in row.codecs.items()
             if math.isfinite(value)
         ]
