@@ -168,7 +168,10 @@ def scatter_chart(
     _heading(canvas, title, subtitle)
     exponents = [math.log10(point.x) for point in points]
     low, high = math.floor(min(exponents)), math.ceil(max(exponents) + 1e-9)
-    ticks = nice_ticks(*_widened([point.y for point in points]), 5)
+    bottom_y, top_y = _widened([point.y for point in points])
+    ticks = nice_ticks(bottom_y, top_y, 5)
+    if ticks[0] > bottom_y:
+        ticks.insert(0, 2 * ticks[0] - ticks[1])
     left, right, top, bottom = 72.0, WIDTH - 40.0, 74.0, height - 48.0
     span_y = ticks[-1] - ticks[0]
     for tick in ticks:
