@@ -106,15 +106,15 @@ def searches(catalog: Catalog) -> list[str]:
 def check_searched(session: Session, near: NearDuplicates, against: str = "") -> None:
     """Raise unless every video of the catalog went through the search that `near` needs."""
     catalog = session.catalog
-    missing = session.connection.execute(
+    ((missing,),) = session.connection.execute(
         f"select count(*) from ({session.scan('sources')}) s anti join "
         f"(from ({session.scan('searched')}) where search = ? and against = ?) d "
         "on d.source_id = s.source_id where s.kind in ('video', 'mocap')",
         [near.search, against],
-    ).fetchone()
-    if missing and missing[0]:
+    ).fetchall()
+    if missing:
         raise RecipeError(
-            f"{missing[0]} sources of {catalog.storage.root} were not searched for duplicates "
+            f"{missing} sources of {catalog.storage.root} were not searched for duplicates "
             "with these settings" + (" against the excluded catalog" if against else ""),
             hint="clipmill dups CATALOG --recipe RECIPE searches what is missing",
         )
@@ -169,7 +169,8 @@ def _overlaps(
     against: str = "",
     only_exact: bool = False,
 ) -> list[Pair]:
-    """Pairs by stretches of their sources, each with its longest stretch."""
+    """Pairs by stretches of their sources; pairs within one relation are told once."""
+    once = "a.clip_id < b.clip_id" if clips == others else "true"
     matches = (
         f"select *, row_number() over () as number from ({session.scan('matches')}) "
         f"where search = {sql_text(search)} and against = {sql_text(against)}"
@@ -192,7 +193,7 @@ def _overlaps(
                 m.other_start_s + (high - m.start_s) * m.rate as other_high
             from matched m join a on a.source_id = m.source_id
                 join b on b.source_id = m.other_id
-            where high > low and ({sql_text(against)} <> '' or a.clip_id < b.clip_id)
+            where high > low and {once}
         ),
         summed as (
             select clip_id, other_clip, min(kind) as kind, alignment,

@@ -384,9 +384,10 @@ class Judgement:
             )
         parts += [
             (
-                f"select clip_id, {sql_text(item.stage)}, {sql_text(item.gate)}, {item.value}, "
-                f"{sql_text(item.predicate)}, {item.passed}, "
-                f"case when not ({item.passed}) then {item.reason} end "
+                f"select clip_id, {sql_text(item.stage)} as stage, {sql_text(item.gate)} as gate, "
+                f"{item.value} as value, {sql_text(item.predicate)} as predicate, "
+                f"{item.passed} as passed, "
+                f"case when not ({item.passed}) then {item.reason} end as reason "
                 f"from survivors where ({item.reached}) and {where} order by clip_id"
             )
             for item in self.stages

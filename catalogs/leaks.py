@@ -105,12 +105,12 @@ def _is_searched(chosen: Chosen, dedup: Dedup) -> bool:
     if dedup.near is None:
         return False
     session = chosen.session
-    (left,) = session.connection.execute(
+    ((left,),) = session.connection.execute(
         "select count(*) from (select distinct source_id from permitted) p anti join "
         f"(from ({session.scan('searched')}) where search = ? and against = '') s "
         "using (source_id)",
         [dedup.near.search],
-    ).fetchone() or (0,)
+    ).fetchall()
     return not left
 
 

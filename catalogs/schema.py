@@ -395,6 +395,7 @@ _TABLES = (
             Column("asked", pa.binary(), "the same, as many as the picture changes"),
             Column("halves", pa.binary(), "of its upper and lower half, one a second"),
             Column("crops", pa.binary(), "of smaller windows, one a second"),
+            Column("inside", pa.binary(), "of what lies inside of bars"),
             CREATED,
             RUN_ID,
         ),

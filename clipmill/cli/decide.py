@@ -15,6 +15,7 @@ from clipmill.cli.options import (
     parse_pairs,
 )
 from clipmill.cli.output import note, print_json, print_table
+from clipmill.cli.trust import search_for
 
 if TYPE_CHECKING:
     from catalogs import Catalog
@@ -49,7 +50,8 @@ def select(
     """Judge every clip by a recipe and record the outcome under a name.
 
     Every gate is evaluated for every clip and written to the ledger with the value that decided;
-    then come dedup, balance and splits. Making the same selection again changes nothing.
+    then come exclusion, dedup, balance and splits. What the recipe needs to know of duplicates is
+    searched first, from stored hashes. Making the same selection again changes nothing.
 
     \b
     Examples:
@@ -60,9 +62,11 @@ def select(
     from catalogs.recipe import load_recipe
     from catalogs.select import select as select_clips
 
+    source, chosen = open_catalog(catalog), load_recipe(recipe)
+    search_for(source, chosen)
     result = select_clips(
-        open_catalog(catalog),
-        load_recipe(recipe),
+        source,
+        chosen,
         name,
         set_gates=parse_pairs(set_, "--set"),
         cutting=cutting,

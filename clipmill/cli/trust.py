@@ -14,7 +14,7 @@ from clipmill.cli.output import note, print_json, print_table
 if TYPE_CHECKING:
     from catalogs import Catalog
     from catalogs.duplicates import DuplicateGroup, Member, Pair
-    from catalogs.recipe import Dedup, Recipe
+    from catalogs.recipe import Dedup, NearDuplicates, Recipe
 
 app = typer.Typer()
 
@@ -61,9 +61,10 @@ def dups(
     from catalogs.recipe import load_recipe
 
     source = open_catalog(catalog, at)
-    rules = _rules(load_recipe(recipe) if recipe else None)
+    chosen = load_recipe(recipe) if recipe else None
+    rules = _rules(chosen)
     if at is None:
-        _search(source, rules, against or ())
+        search(source, rules.near, [*_excluded(chosen), *(against or ())])
     curve = _compare(source, semantic) if semantic else None
     found = duplicate_groups(source, rules, cutting=cutting)
     if as_json:
@@ -83,16 +84,27 @@ def _rules(recipe: Recipe | None) -> Dedup:
     return given if given and (given.near or given.semantic) else Dedup(near=NearDuplicates())
 
 
-def _search(catalog: Catalog, rules: Dedup, against: Sequence[str]) -> None:
+def search_for(catalog: Catalog, recipe: Recipe) -> None:
+    """Search what a recipe's duplicates and exclusions need, as far as it was not searched yet."""
+    near = recipe.dedup.near if recipe.dedup else None
+    if near or recipe.exclude:
+        search(catalog, near, _excluded(recipe))
+
+
+def search(catalog: Catalog, near: NearDuplicates | None, against: Sequence[str]) -> None:
+    """Search a catalog, and what it has in common with others; says what was done."""
     from catalogs.recipe import NearDuplicates
     from curation.dedup import find_near
 
-    near = rules.near or NearDuplicates()
     for other in (None, *(open_catalog(path) for path in against)):
-        done = find_near(catalog, near, against=other)
+        done = find_near(catalog, near or NearDuplicates(), against=other)
         if done.sources:
             where = f" against {other.storage.root}" if other else ""
             note(f"searched {done.sources:,} sources{where}: {done.matches:,} stretches in common")
+
+
+def _excluded(recipe: Recipe | None) -> list[str]:
+    return [item.catalog for item in (recipe.exclude if recipe else ()) if item.catalog]
 
 
 def _compare(catalog: Catalog, model: str) -> list[tuple[float, int]]:

@@ -39,13 +39,14 @@ _STRANGERS = 96
 class Look:
     """How one source is looked at to be found in another.
 
-    Turned or mirrored, through the smaller window of that number, or so that a mark on one half
-    of the picture does not count.
+    Turned or mirrored, through the smaller window of that number, so that a mark on one half of
+    the picture does not count, or inside of its bars.
     """
 
     view: View = "whole"
     window: int | None = None
     halves: bool = False
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class _Track:
     at: NDArray[np.intp]
     ends: NDArray[np.int64]
     hashes: Hashes
+    targets: Hashes
+    """What the hashes are compared with: all of the other source."""
     halves: NDArray[np.uint64] | None
 
     @property
@@ -98,7 +101,7 @@ def seconds_at_best(stretches: Sequence[Stretch], time_base: Fraction) -> float:
 
 def align(one: HashedSource, other: HashedSource, look: Look, max_distance: int) -> list[Stretch]:
     """All stretches of `one`, seen in a way, that match `other`."""
-    track = _track(one, look)
+    track = _track(one, other, look)
     open_ = np.ones(len(track.at), bool)
     found: list[Stretch] = []
     for number in range(_MOST_ALIGNMENTS):
@@ -116,18 +119,19 @@ def align(one: HashedSource, other: HashedSource, look: Look, max_distance: int)
     return found
 
 
-def _track(one: HashedSource, look: Look) -> _Track:
+def _track(one: HashedSource, other: HashedSource, look: Look) -> _Track:
     if look.window is not None:
         at, hashes = one.with_crops, one.crops[:, look.window]
     elif look.halves:
         at, hashes = one.with_halves, one.whole[one.with_halves]
     else:
-        at, hashes = np.arange(len(one.pts)), one.whole
+        at, hashes = np.arange(len(one.pts)), one.without_bars if look.inside else one.whole
     ends = np.append(one.pts[at[1:]], one.end_pts)
-    keep = one.good[at] & hashes.any(axis=1)
+    keep = one.good[at]
     halves = np.ascontiguousarray(one.halves[keep]) if look.halves else None
     whole = seen(np.ascontiguousarray(hashes[keep]), look.view)
-    return _Track(one, at[keep], ends[keep], whole, halves)
+    targets = other.without_bars if look.inside else other.whole
+    return _Track(one, at[keep], ends[keep], whole, targets, halves)
 
 
 def _best(
@@ -154,7 +158,7 @@ def _votes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Moments of both sources whose hashes are near."""
     everywhere = np.arange(len(other.pts))
-    pairs = [(track.hashes, everywhere, other.whole)]
+    pairs = [(track.hashes, everywhere, track.targets)]
     if track.halves is not None:
         pairs += [
             (track.halves[:, half], other.with_halves, other.halves[:, half])
@@ -187,7 +191,7 @@ def _offsets(offsets: NDArray[np.float64]) -> Iterator[float]:
 def _distances(track: _Track, other: HashedSource, rate: float, offset: float) -> NDArray[np.int64]:
     """How far each hash of the track is from what the other source shows at that moment."""
     moments = track.seconds * rate + offset
-    found = _to_moments(track.hashes, moments, other.seconds, other.whole)
+    found = _to_moments(track.hashes, moments, other.seconds, track.targets)
     if track.halves is not None and len(other.with_halves):
         seconds = other.seconds[other.with_halves]
         halves = [

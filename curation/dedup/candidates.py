@@ -20,7 +20,7 @@ from curation.dedup.sequences import Anchors
 __all__ = ["Candidate", "candidates_among", "candidates_between"]
 
 TURNS: tuple[View, ...] = ("turned90", "turned180", "turned270")
-HALVES = Look(halves=True)
+HALVES, INSIDE = Look(halves=True), Look(inside=True)
 _MIRRORED = Look("mirrored")
 
 
@@ -46,6 +46,13 @@ def candidates_among(
     for look, hashes, of in _crops(anchors):
         queries, places = every.near(hashes, max_distance)
         found |= _candidates(of[queries], anchors.asked_of[places], look)
+    queries, places = kept.near(anchors.inside, max_distance)
+    found |= _candidates(anchors.inside_of[queries], anchors.kept_of[places], INSIDE)
+    of = anchors.inside_of
+    first, second = HashIndex(anchors.inside, threads).near(
+        anchors.inside, max_distance, only_later=True
+    )
+    found |= _candidates(of[first], of[second], INSIDE)
     of = anchors.halves_of
     for hashes in _halves(anchors):
         first, second = HashIndex(hashes, threads).near(hashes, max_distance, only_later=True)
@@ -64,7 +71,11 @@ def candidates_between(
     kept = [(Look(), new.kept, new.kept_of)]
     if mirrored:
         kept.append((_MIRRORED, seen(new.kept, "mirrored"), new.kept_of))
-    found = _met(list(_looks(new, mirrored)), old.kept, old.kept_of, max_distance, threads)
+    inside = (INSIDE, new.inside, new.inside_of)
+    looks = [*_looks(new, mirrored), inside]
+    found = _met(looks, old.kept, old.kept_of, max_distance, threads)
+    bare = [(INSIDE, new.kept, new.kept_of), inside]
+    found |= _met(bare, old.inside, old.inside_of, max_distance, threads)
     found |= _met([*kept, *_crops(new)], old.asked, old.asked_of, max_distance, threads)
     every = HashIndex(new.asked, threads)
     for look, hashes, of in _crops(old):
@@ -112,8 +123,8 @@ def _halves(anchors: Anchors) -> list[Hashes]:
 def _crops(anchors: Anchors) -> Iterator[tuple[Look, Hashes, NDArray[np.int32]]]:
     """Each smaller window, its hashes, and of whom they are."""
     for window in range(anchors.crops.shape[1]):
-        there = anchors.crops[:, window].any(axis=1)
-        yield Look(window=window), anchors.crops[there, window], anchors.crops_of[there]
+        hashes = np.ascontiguousarray(anchors.crops[:, window])
+        yield Look(window=window), hashes, anchors.crops_of
 
 
 def _candidates(one: NDArray[np.int32], other: NDArray[np.int32], look: Look) -> set[Candidate]:

@@ -241,17 +241,10 @@ def _near_rows(match: Match) -> Iterator[dict[str, Any]]:
             "rate": item.rate,
             "mirrored": look.view == "mirrored",
             "turned_deg": int(look.view.removeprefix("turned")) if "turned" in look.view else 0,
-            "window": _window(look.window),
+            "window": 1.0 if look.window is None else CROPS[look.window],
             "share": item.matched / item.compared,
             "distance": item.distance,
         }
-
-
-def _window(number: int | None) -> float | None:
-    """The share of width and height that is compared; NULL for what lies inside of bars."""
-    if number is None:
-        return 1.0
-    return CROPS[number] if number < len(CROPS) else None
 
 
 def _pair(

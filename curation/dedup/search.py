@@ -103,10 +103,10 @@ def _told(look: Look, of_other: bool) -> tuple[Look, bool]:
     return replace(look, view=_BACK.get(look.view, look.view)), False
 
 
-def _simplest_first(item: tuple[Look, bool]) -> tuple[int, bool, int, bool]:
+def _simplest_first(item: tuple[Look, bool]) -> tuple[int, bool, bool, int, bool]:
     look, of_other = item
     window = -1 if look.window is None else look.window
-    return _VIEWS.index(look.view), look.halves, window, of_other
+    return _VIEWS.index(look.view), look.inside, look.halves, window, of_other
 
 
 def _swapped(item: Stretch) -> Stretch:

@@ -6,7 +6,8 @@ at once:
 - `kept`: one of each second of the whole picture, the one around which it changes least, so that
   a copy whose frames fall a little beside still has it;
 - `asked`: as many as the picture changes, up to all of them in fast motion;
-- one of every two seconds of each half and smaller window.
+- one a second of each half and smaller window;
+- what lies inside of bars, of the pictures that are asked for and have some.
 """
 
 from __future__ import annotations
@@ -47,8 +48,18 @@ class HashedSource:
     with_crops: NDArray[np.intp]
     crops: NDArray[np.uint64]
     """(n, windows, 4)"""
+    with_bars: NDArray[np.intp]
+    inside: Hashes
+    """What lies inside of bars, of the frames that have some."""
     content: str = ""
     """Hash of what every frame shows; equal for a source in another container."""
+
+    @cached_property
+    def without_bars(self) -> Hashes:
+        """One hash per hashed frame: the whole picture, or what lies inside of its bars."""
+        hashes = self.whole.copy()
+        hashes[self.with_bars] = self.inside
+        return hashes
 
     @cached_property
     def seconds(self) -> NDArray[np.float64]:
@@ -79,6 +90,8 @@ class Anchors:
     crops: NDArray[np.uint64]
     """(n, windows, 4)"""
     crops_of: NDArray[np.int32]
+    inside: Hashes
+    inside_of: NDArray[np.int32]
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[int, Anchors]]) -> Anchors:
@@ -118,8 +131,20 @@ def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
         chosen = _calmest(of[at], seconds[at], unrest[at], good[at], PARTS_EVERY_S)
         hashes = np.concatenate([getattr(source, name) for source in sources])
         parts[name] = hashes[chosen], of[at][chosen]
+    bars = np.concatenate(
+        [start + source.with_bars for source, start in zip(sources, starts, strict=False)]
+    )
+    inside = np.concatenate([source.inside for source in sources])
+    barred = np.isin(bars, asked)
     return Anchors(
-        whole[kept], of[kept], whole[asked], of[asked], *parts["halves"], *parts["crops"]
+        whole[kept],
+        of[kept],
+        whole[asked],
+        of[asked],
+        *parts["halves"],
+        *parts["crops"],
+        inside[barred],
+        of[bars[barred]],
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from catalogs.query import Session, sql_text
 from curation.dedup.hashes import as_words
 from curation.dedup.sequences import Anchors, HashedSource
-from curation.signals import PICTURE_COLUMNS, WINDOWS, PictureHashes, join_pictures
+from curation.signals import CROPS, PICTURE_COLUMNS, PictureHashes, join_pictures
 
 __all__ = ["SCHEME", "StoredHashes", "anchor_rows", "content_of", "held_back", "old_anchors"]
 
@@ -31,7 +31,8 @@ _COLUMNS = (
 _SOURCES_AT_ONCE = 1024
 _OLD_AT_ONCE = 16_384
 _WORDS = 4
-_PARTS = {"halves": 2, "crops": WINDOWS}
+_ANCHORS = ("kept", "asked", "halves", "crops", "inside")
+_PARTS = {"halves": 2, "crops": len(CROPS)}
 
 
 class StoredHashes:
@@ -100,6 +101,8 @@ class StoredHashes:
             halves=as_words(found.halves),
             with_crops=found.with_crops,
             crops=as_words(found.crops),
+            with_bars=found.with_bars,
+            inside=as_words(found.inside),
             content=content_of(chunks),
         )
 
@@ -124,7 +127,7 @@ def held_back(source: HashedSource) -> tuple[list[float], list[float]]:
 def anchor_rows(sources: Sequence[HashedSource], anchors: Anchors, min_quality: int) -> pa.Table:
     """Rows of `anchors` for some sources, whose positions begin at 0."""
     columns: dict[str, Any] = {"source_id": [source.source_id for source in sources]}
-    for name in ("kept", "asked", "halves", "crops"):
+    for name in _ANCHORS:
         hashes, of = getattr(anchors, name), getattr(anchors, f"{name}_of")
         ends = np.searchsorted(of, np.arange(len(sources)), side="right")
         starts = np.concatenate([[0], ends[:-1]])
@@ -142,7 +145,7 @@ def old_anchors(
 ) -> Iterator[tuple[list[str], Anchors]]:
     """Anchors of the sources that a search has gone through, many at a time, with their ids."""
     body = (
-        f"select source_id, kept, asked, halves, crops from ({session.scan('anchors')}) "
+        f"select source_id, {', '.join(_ANCHORS)} from ({session.scan('anchors')}) "
         f"semi join (from ({session.scan('searched')}) where search = {sql_text(search)} "
         f"and against = {sql_text(against)}) using (source_id) "
         f"where scheme = {SCHEME} and min_quality = {min_quality} order by source_id"
@@ -153,11 +156,12 @@ def old_anchors(
 
 
 def _anchors(batch: pa.RecordBatch) -> Anchors:
-    kept, kept_of = _packed(batch.column("kept"), 1)
-    halves, halves_of = _packed(batch.column("halves"), _PARTS["halves"])
-    crops, crops_of = _packed(batch.column("crops"), _PARTS["crops"])
-    asked, asked_of = _packed(batch.column("asked"), 1)
-    return Anchors(kept[:, 0], kept_of, asked[:, 0], asked_of, halves, halves_of, crops, crops_of)
+    arrays: dict[str, Any] = {}
+    for name in _ANCHORS:
+        hashes, of = _packed(batch.column(name), _PARTS.get(name, 1))
+        arrays[name] = hashes if name in _PARTS else hashes[:, 0]
+        arrays[f"{name}_of"] = of
+    return Anchors(**arrays)
 
 
 def _packed(column: pa.Array, per_row: int) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:

@@ -12,7 +12,6 @@ from curation.signals.pairs import hash_bits
 from curation.signals.pictures import (
     CROPS,
     PICTURE_COLUMNS,
-    WINDOWS,
     PictureHashes,
     join_pictures,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "READABLE_VERSIONS",
     "SET_VERSION",
     "SIGNALS",
-    "WINDOWS",
     "PictureHashes",
     "Signal",
     "TransNet",

@@ -32,7 +32,6 @@ __all__ = [
     "CROPS",
     "HASH_BYTES",
     "PICTURE_COLUMNS",
-    "WINDOWS",
     "PictureHasher",
     "PictureHashes",
     "join_pictures",
@@ -51,11 +50,9 @@ HALVES_EVERY, CROPS_EVERY = 2, 4
 
 CROPS = (0.95, 0.9, 0.85, 0.8, 0.7)
 """Shares of width and height that are hashed again, around the middle."""
-WINDOWS = len(CROPS) + 1
-"""Those of all crops, then what lies inside of bars: a hash of zeros where there are none."""
 HALVES = 2
 
-_HAS_HALVES, _HAS_CROPS = 1, 2
+_HAS_HALVES, _HAS_CROPS, _HAS_BARS = 1, 2, 4
 
 _FULL_QUALITY = 1.116
 """Mean step between neighbours, in whole percent of the range, that PDQ calls quality 100."""
@@ -78,10 +75,11 @@ _FAST = 3.5
 PICTURE_COLUMNS: Mapping[str, str] = {
     "hash_frames": "frames of this chunk that were hashed, from 0",
     "hash_quality": "how much there is to hash in each, 0..100",
-    "hash_parts": "of each: 1 its halves were hashed too, 2 its smaller windows",
+    "hash_parts": "of each: 1 its halves were hashed too, 2 its smaller windows, 4 it has bars",
     "hash_whole": "256-bit hashes of the picture",
     "hash_halves": "the same of its upper and lower half",
-    "hash_crops": "the same of smaller windows around its middle, and of what bars leave",
+    "hash_crops": "the same of smaller windows around its middle",
+    "hash_inside": "the same of what lies inside of bars",
 }
 """What is stored, one value of bytes each; numbers of frames are a list."""
 
@@ -99,7 +97,9 @@ class PictureHashes:
     halves: Bytes
     """(frames with halves, 2, 32)"""
     crops: Bytes
-    """(frames with crops, WINDOWS, 32)"""
+    """(frames with crops, len(CROPS), 32)"""
+    inside: Bytes
+    """(frames with bars, 32)"""
 
     @property
     def with_halves(self) -> NDArray[np.intp]:
@@ -111,6 +111,11 @@ class PictureHashes:
         """Positions of the hashed frames that `crops` belong to."""
         return np.flatnonzero(self.parts & _HAS_CROPS)
 
+    @property
+    def with_bars(self) -> NDArray[np.intp]:
+        """Positions of the hashed frames that `inside` belongs to."""
+        return np.flatnonzero(self.parts & _HAS_BARS)
+
     def to_row(self) -> dict[str, NDArray[Any]]:
         """One entry per column of `PICTURE_COLUMNS`."""
         return {
@@ -120,6 +125,7 @@ class PictureHashes:
             "hash_whole": self.whole.ravel(),
             "hash_halves": self.halves.ravel(),
             "hash_crops": self.crops.ravel(),
+            "hash_inside": self.inside.ravel(),
         }
 
     @classmethod
@@ -132,7 +138,8 @@ class PictureHashes:
             data["hash_parts"],
             data["hash_whole"].reshape(-1, HASH_BYTES),
             data["hash_halves"].reshape(-1, HALVES, HASH_BYTES),
-            data["hash_crops"].reshape(-1, WINDOWS, HASH_BYTES),
+            data["hash_crops"].reshape(-1, len(CROPS), HASH_BYTES),
+            data["hash_inside"].reshape(-1, HASH_BYTES),
         )
 
 
@@ -151,6 +158,7 @@ def join_pictures(parts: Sequence[tuple[int, PictureHashes]]) -> PictureHashes:
         np.concatenate([part.whole for _, part in parts]),
         np.concatenate([part.halves for _, part in parts]),
         np.concatenate([part.crops for _, part in parts]),
+        np.concatenate([part.inside for _, part in parts]),
     )
 
 
@@ -166,7 +174,7 @@ class PictureHasher:
         self._frames: list[int] = []
         self._parts: list[int] = []
         self._staged: list[Luma] = []
-        self._hashed: list[tuple[NDArray[np.uint8], Bytes, Bytes, Bytes]] = []
+        self._hashed: list[tuple[Bytes, ...]] = []
 
     def look(self, frame: int, pts: int, small: NDArray[np.uint8], change: float) -> None:
         """Take a frame if its turn has come; frames in order.
@@ -193,7 +201,10 @@ class PictureHasher:
         """All hashes but those of the first `skip` frames."""
         self._hash_staged()
         frames, parts = np.array(self._frames, np.int32), np.array(self._parts, np.uint8)
-        quality, whole, halves, crops = map(np.concatenate, zip(*self._hashed, strict=True))
+        quality, has_bars, whole, halves, crops, inside = map(
+            np.concatenate, zip(*self._hashed, strict=True)
+        )
+        parts |= has_bars * np.uint8(_HAS_BARS)
         keep = frames >= skip
         return PictureHashes(
             frames[keep] - np.int32(skip),
@@ -202,6 +213,7 @@ class PictureHasher:
             whole[keep, 0],
             halves[keep[(parts & _HAS_HALVES) > 0]],
             crops[keep[(parts & _HAS_CROPS) > 0]],
+            inside[keep[(parts & _HAS_BARS) > 0]],
         )
 
     def _hash_staged(self) -> None:
@@ -210,18 +222,20 @@ class PictureHasher:
         luma = np.stack(self._staged)
         parts = np.array(self._parts[-len(luma) :])
         self._staged = []
-        with_crops = luma[(parts & _HAS_CROPS) > 0]
-        crops = np.zeros((len(with_crops), WINDOWS, HASH_BYTES), np.uint8)
-        crops[:, :-1] = hash_windows(with_crops, _CROPS)
-        for index, picture in enumerate(with_crops):
-            if (inside := inside_bars(picture)) is not None:
-                crops[index, -1] = hash_windows(picture[None], (inside,))[0, 0]
+        boxes = [inside_bars(picture) for picture in luma]
+        inside = [
+            hash_windows(picture[None], (box,))[0]
+            for picture, box in zip(luma, boxes, strict=True)
+            if box is not None
+        ]
         self._hashed.append(
             (
                 picture_quality(luma),
+                np.array([box is not None for box in boxes], np.uint8),
                 hash_windows(luma, (_EVERYTHING,)),
                 hash_windows(luma[(parts & _HAS_HALVES) > 0], _HALVES),
-                crops,
+                hash_windows(luma[(parts & _HAS_CROPS) > 0], _CROPS),
+                np.concatenate([np.zeros((0, HASH_BYTES), np.uint8), *inside]),
             )
         )
 
