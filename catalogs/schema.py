@@ -356,7 +356,7 @@ _TABLES = (
             Column("windows", LONG, "windows that were encoded"),
             Column("positions", LONG, "grid positions of all windows"),
             Column("bytes", LONG, "size of the packed values", "bytes"),
-            Column("codes_used", TICKS, "distinct codes that occur, by level; NULL above 2^24 codes"),
+            Column("codes_used", TICKS, "distinct codes by level; NULL above 2^24 codes"),
             Column("quality", TEXT, "errors of the round trip on a sample, JSON"),
             Column("tiling", TEXT, "how larger inputs were cut for the model, empty if not"),
             Column("versions", TEXT, "package versions, JSON"),
