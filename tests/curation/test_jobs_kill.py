@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 
 from catalogs import Catalog
 from catalogs.testing import Shot, render_take, render_video
+from catalogs.testing.kills import Killer, processes_below
 from curation.jobs.run import curate
 
 KILLS = 10
@@ -46,59 +45,12 @@ def quiet(
     return contents(folder)
 
 
-def descendants(needle: str) -> list[int]:
-    """Processes below this one whose command line holds `needle`."""
-    parents, commands = {}, {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-                commands[int(entry.name)] = (entry / "cmdline").read_text()
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-
-    def is_below(pid: int | None) -> bool:
-        while pid and pid != os.getpid():
-            pid = parents.get(pid)
-        return pid == os.getpid()
-
-    return [pid for pid, line in commands.items() if needle in line and is_below(parents.get(pid))]
-
-
-class Killer(threading.Thread):
-    """Kills processes found by `victims`, at random moments, until it is told to stop."""
-
-    def __init__(self, victims: Callable[[], list[int]], most: int, seed: int):
-        super().__init__(daemon=True)
-        self._victims = victims
-        self._most = most
-        self._random = random.Random(seed)
-        self._done = threading.Event()
-        self.killed = 0
-
-    def run(self) -> None:
-        while self.killed < self._most and not self._done.wait(self._random.uniform(0.05, 0.6)):
-            if found := self._victims():
-                try:
-                    os.kill(self._random.choice(found), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-                self.killed += 1
-
-    def stop(self) -> None:
-        self._done.set()
-        self.join()
-
-
 def runs_until(kills: int, media: Path, catalog: Path, victims: Callable[[], list[int]]) -> int:
     """Curate again and again while processes are killed; returns how many were."""
     killed = 0
     for attempt in range(kills):
-        killer = Killer(victims, kills - killed, seed=attempt)
-        killer.start()
-        curate([media], catalog, workers=2, progress=None, retry=True)
-        killer.stop()
+        with Killer(victims, kills - killed, seed=attempt) as killer:
+            curate([media], catalog, workers=2, progress=None, retry=True)
         killed += killer.killed
         if killed >= kills:
             break
@@ -119,7 +71,7 @@ def test_killed_helpers(
     contents: Contents,
     tmp_path: Path,
 ) -> None:
-    killed = runs_until(KILLS, media, tmp_path / "catalog", lambda: descendants(needle))
+    killed = runs_until(KILLS, media, tmp_path / "catalog", lambda: processes_below(needle))
     assert killed >= KILLS
     report = curate([media], tmp_path / "catalog", workers=0, progress=None)
     assert report.status == "done"
