@@ -104,12 +104,17 @@ def test_exit_codes_of_the_real_program(program: Any, corpus_path: Path) -> None
     assert program("quarantine", corpus_path, "--strict").returncode == 3
 
 
+LISTENS = ("env", "--default-signal=INT")
+"""Shells let what they start in the background ignore Ctrl-C, and so would its children."""
+
+
 def test_an_interruption_is_polite(corpus_path: Path) -> None:
     query = "select 1 as started union all (" + ENDLESS + ")"
     command = [sys.executable, "-m", "clipmill", "sql", str(corpus_path), query]
     hook = "import clipmill.cli.ask as ask, sys; p = ask.print_result"
     announce = f"{hook}; ask.print_result = lambda *a: (print('go', flush=True), p(*a))"
     command[1:3] = ["-c", f"{announce}; from clipmill.cli import main; main()"]
+    command[:0] = LISTENS
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

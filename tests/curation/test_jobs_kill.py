@@ -85,6 +85,7 @@ def driver(media: Path, cluster: str, tmp_path: Path) -> Iterator[Callable[[], s
 
     def start() -> subprocess.Popen:
         command = [
+            "env", "--default-signal=INT",  # which a shell's background jobs ignore
             sys.executable, "-m", "clipmill", "curate", str(media), "--catalog",
             str(tmp_path / "catalog"), "--workers", "1", "--address", cluster,
         ]  # fmt: skip
