@@ -277,23 +277,25 @@ def _mean_step(one: Luma, two: Luma) -> float:
 
 
 def inside_bars(picture: Luma) -> Box | None:
-    """Where a picture lies inside of flat dark bars; None without bars."""
+    """Where a picture lies inside of flat dark bars; None without bars.
+
+    Bars are as high below as above, and as wide on the left as on the right: what is dark at one
+    end only is the picture.
+    """
     edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
     if min(int(edge.max()) for edge in edges) >= _LIT:
         return None
-    top, bottom = _bars_along(picture, 1)
-    left, right = _bars_along(picture, 0)
-    found = top, 1 - bottom, left, 1 - right
-    return None if found == _EVERYTHING else found
+    rows, columns = _bars_along(picture, 1), _bars_along(picture, 0)
+    return (rows, 1 - rows, columns, 1 - columns) if rows or columns else None
 
 
-def _bars_along(picture: Luma, axis: int) -> tuple[float, float]:
-    """Shares that dark lines take at both ends."""
+def _bars_along(picture: Luma, axis: int) -> float:
+    """The share that dark lines take at each end."""
     brightest = cv2.reduce(picture, axis, cv2.REDUCE_MAX).ravel()
     lit = cv2.reduce(cv2.compare(picture, _LIT, cv2.CMP_GE), axis, cv2.REDUCE_AVG).ravel() / 255
     mean = cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
-    first, last = _bar(brightest, lit, mean), _bar(brightest[::-1], lit[::-1], mean[::-1])
-    return (first, last) if max(first, last) <= _LARGEST_BAR else (0.0, 0.0)
+    found = min(_bar(brightest, lit, mean), _bar(brightest[::-1], lit[::-1], mean[::-1]))
+    return found if found <= _LARGEST_BAR else 0.0
 
 
 def _bar(brightest: Luma, lit: NDArray[np.float64], mean: NDArray[np.float32]) -> float:
