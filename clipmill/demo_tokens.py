@@ -35,7 +35,7 @@ def tokens_of(corpus: Path, folder: Path, workers: int | None) -> Iterator[Check
             f"windows of {what} encoded", str(report.planned["windows"]), str(report.windows)
         )
         yield Check(f"windows of {what} encoded by the second run", "0", str(again.windows))
-        yield Check(f"windows of {what} read back", *_read_back(corpus, report))
+        yield Check(f"windows of {what} read back", *_read_back(corpus, report, selection))
         yield from _looked_at(corpus, folder, model, asked, what)
 
 
@@ -47,9 +47,9 @@ def _encoded(
     )
 
 
-def _read_back(corpus: Path, report: Report) -> tuple[str, str]:
+def _read_back(corpus: Path, report: Report, selection: str) -> tuple[str, str]:
     """Windows that are stored, and those that one epoch of batches brings."""
-    feed = TokenFeed(corpus, report.table.removeprefix("tokens/"), batch=8)
+    feed = TokenFeed(corpus, report.table, selection=selection, batch=8)
     return str(report.windows), str(sum(len(batch["tokens"]) for batch in feed))
 
 

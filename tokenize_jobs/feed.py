@@ -61,8 +61,9 @@ class TokenFeed(IterableDataset):
 
     Which windows: those of a `selection`, of clips `where` a condition on the view `clips` holds,
     or of a `mixture` of selections with their shares of the samples; `split` keeps one split,
-    `windows` is a condition on the table's own columns (`frames >= 16`). `weights` names a column
-    that says how often a window comes in an epoch (0.5: in every other one).
+    `windows` is a condition on the table's own columns (`frames >= 16`). Without any of them, all
+    are given out. `weights` names a column that says how often a window comes in an epoch (0.5: in
+    every other one).
 
     What a batch holds: each stream as a tensor of `ids` type (`int64`, or `stored` for the type on
     disk); for `columns`, numbers as tensors and texts as lists; `captions` (or `captions:KIND`),

@@ -186,12 +186,14 @@ def _make_windows(
     listed_grids = ", ".join(sql_name(name) for name in grids)
     condition = f"and ({wanted.windows})" if wanted.windows else ""
     split = f"and split = {sql_text(wanted.split)}" if wanted.split else ""
+    asked = wanted.selection or wanted.where or wanted.split
+    clips = f"clip_id in (select clip_id from chosen where true {split})" if asked else "true"
     query = (
         f"select file, file_row_number as row, {names}, [{listed_grids}]::varchar as grids, "
         "start_pts * time_base_num / time_base_den::double as __start_s, "
         "end_pts * time_base_num / time_base_den::double as __end_s "
         f"from {rows} join __files using (filename) "
-        f"where clip_id in (select clip_id from chosen where true {split}) {condition}"
+        f"where {clips} {condition}"
     )
     session.sql(query)
     session.connection.execute(f"create temp table __windows as {query}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -389,3 +390,17 @@ def test_wrong_questions_are_refused(corpus: TokenCorpus) -> None:
             feed_of(corpus, **options)
     with pytest.raises(UsageError, match="a mixture names its selections"):
         feed_of(corpus, mixture={"a": 1}, where="true")
+
+
+def test_windows_of_an_older_cutting_are_given_out(tmp_path: Path) -> None:
+    """Tokens outlive a new way of cutting: without a condition, all are given out."""
+    made = record_tokens(tmp_path / "corpus", clips=6)
+    catalog = made.catalog
+    (clip,) = catalog.sql("select * from clips_all limit 1").dicts()
+    stored = catalog.spec("clips").schema.names
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    row = {name: value for name, value in clip.items() if name in stored}
+    catalog.append("clips", [row | {"cutting": "newer", "created": later}])
+    assert catalog.sql("select count(*) from clips").value() == 1
+    feed = TokenFeed(catalog, made.table.name, batch=4)
+    assert sum(len(batch["tokens"]) for batch in feed) == 6
