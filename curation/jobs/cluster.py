@@ -90,17 +90,18 @@ class Crew:
 
     def start(self, pieces: int) -> None:
         """Start or join the cluster, and start workers for so many pieces of work."""
+        import pyarrow as pa
         import ray
 
         if not ray.is_initialized():
-            with meanwhile(_load):
-                self._join()
+            self._join()
         if self._most is None:
             self._most = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self._workers = [self._worker() for _ in range(min(self._most, max(1, pieces)))]
         # Whoever dies now is replaced when its first work comes to nothing.
         answers = [worker.ready.remote() for worker in self._workers]
-        ray.wait(answers, num_returns=len(answers), timeout=START_PATIENCE_S)
+        with meanwhile(pa.array, []):  # looks for pandas, which takes a quarter of a second
+            ray.wait(answers, num_returns=len(answers), timeout=START_PATIENCE_S)
         self.hosts = sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
 
     def _join(self) -> None:
@@ -215,6 +216,8 @@ class Crew:
 
 def start_local(cpus: int) -> dict[str, Any]:
     """Start a cluster on this machine with what a run needs and no more; returns its addresses."""
+    # Else Ray starts a process for each CPU before it knows what for.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     with _lean_nodes():
         return _init(address="local", num_cpus=cpus, include_dashboard=False)
 
@@ -227,15 +230,6 @@ def _init(**options: Any) -> dict[str, Any]:
     context = ray.init(log_to_driver=False, logging_level="ERROR", **options)
     addresses: dict[str, Any] = context.address_info
     return addresses
-
-
-def _load() -> None:
-    """What the driver needs next; Arrow looks for pandas at its first array, which takes long."""
-    import pyarrow as pa
-
-    import curation.jobs.work  # noqa: F401
-
-    pa.array([])
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Do one thing in a thread while another waits for processes to start."""
+"""Do one thing in a thread while another waits for processes to start.
+
+Not while Ray starts them: it forks with Python code in between, and a module that is being imported
+by a thread at that moment may have its locks released that were never taken.
+"""
 
 from __future__ import annotations
 
