@@ -20,7 +20,8 @@ from curation.dedup.sequences import Anchors
 
 __all__ = ["Candidate", "candidates_among", "candidates_between"]
 
-WHOLE, MIRRORED, HALVES, INSIDE = Look(), Look("mirrored"), Look(halves=True), Look(inside=True)
+WHOLE, MIRRORED, HALVES = Look(), Look("mirrored"), Look(halves=True)
+INSIDE, BOTH_INSIDE = Look(inside=True), Look(both_inside=True)
 TURNS: tuple[View, ...] = ("turned90", "turned180", "turned270")
 
 Looks = Sequence[tuple[Look, Asked]]
@@ -44,14 +45,12 @@ def candidates_among(
     rounds: list[tuple[Asked, Looks]] = [
         (kept, [*_looks(anchors, mirrored), (INSIDE, inside)]),
         (asked, _crops(anchors)),
-        (inside, [(INSIDE, inside)]),
+        (inside, [(BOTH_INSIDE, inside)]),
         *((half, [(HALVES, half)]) for half in _halves(anchors)),
     ]
     found: set[Candidate] = set()
     for known, looks in rounds:
-        pairs = meetings(known, [asked for _, asked in looks], max_distance, threads=threads)
-        for (look, _), owners in zip(looks, pairs, strict=True):
-            found |= _candidates(owners, look)
+        found |= _asked_for(known, looks, max_distance, threads)
     return found
 
 
@@ -63,15 +62,14 @@ def candidates_between(
     The new ones are sorted and each anchor of the old is looked up: nearly all of them meet
     nobody, which is quickly seen.
     """
-    inside = (INSIDE, Asked(new.inside, new.inside_of))
-    kept = Asked(new.kept, new.kept_of)
+    kept, inside = Asked(new.kept, new.kept_of), Asked(new.inside, new.inside_of)
     kept_looks = [(WHOLE, kept)]
     if mirrored:
         kept_looks.append((MIRRORED, Asked(new.kept, new.kept_of, "mirrored")))
     rounds: list[tuple[Looks, Asked]] = [
-        ([*_looks(new, mirrored), inside], Asked(old.kept, old.kept_of)),
+        ([*_looks(new, mirrored), (INSIDE, inside)], Asked(old.kept, old.kept_of)),
         ([*kept_looks, *_crops(new)], Asked(old.asked, old.asked_of)),
-        ([(INSIDE, kept), inside], Asked(old.inside, old.inside_of)),
+        ([(BOTH_INSIDE, inside)], Asked(old.inside, old.inside_of)),
         *(
             ([(HALVES, ours)], theirs)
             for ours, theirs in zip(_halves(new), _halves(old), strict=True)
@@ -81,10 +79,19 @@ def candidates_between(
     for looks, asked in rounds:
         (owners,) = meetings(_together(looks), [asked], max_distance, threads=threads)
         found |= _told(owners, looks)
-    every = Asked(new.asked, new.asked_of)
-    windows = _crops(old)
-    pairs = meetings(every, [asked for _, asked in windows], max_distance, threads=threads)
-    for (look, _), owners in zip(windows, pairs, strict=True):
+    for known, looks in (
+        (Asked(new.asked, new.asked_of), _crops(old)),
+        (kept, [(INSIDE, Asked(old.inside, old.inside_of))]),
+    ):
+        found |= _asked_for(known, looks, max_distance, threads)
+    return found
+
+
+def _asked_for(known: Asked, looks: Looks, max_distance: int, threads: int) -> set[Candidate]:
+    """Candidates of what is asked for in several looks with what is known."""
+    found: set[Candidate] = set()
+    pairs = meetings(known, [asked for _, asked in looks], max_distance, threads=threads)
+    for (look, _), owners in zip(looks, pairs, strict=True):
         found |= _candidates(owners, look)
     return found
 
