@@ -5,8 +5,8 @@ at once:
 
 - `kept`: one of each second of the whole picture, the one around which it changes least, so that
   a copy whose frames fall a little beside still has it;
-- `asked`: as many as the picture changes, up to four a second, each at a calm moment;
-- one every other second of each smaller window, and one a second of each half;
+- `asked`: as many as the picture changes, up to all of them in fast motion;
+- one a second of each half and smaller window;
 - what lies inside of bars, of the pictures that are asked for and have some.
 """
 
@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +24,8 @@ from curation.dedup.hashes import Hashes, distance
 
 __all__ = ["Anchors", "HashedSource", "anchors_of"]
 
-KEPT_EVERY_S, ASKED_EVERY_S = 1.0, 0.25
-PARTS_EVERY_S = {"halves": 1.0, "crops": 2.0}
+KEPT_EVERY_S = 1.0
+PARTS_EVERY_S = 1.0
 ENOUGH_CHANGE = 16
 """Bits that change until the next hash is asked for."""
 
@@ -95,28 +94,19 @@ class Anchors:
     inside_of: NDArray[np.int32]
 
     @classmethod
-    def joined(cls, parts: list[tuple[int, Anchors]]) -> Anchors:
-        """Anchors of batches as one; with each, the position of its first source.
-
-        `parts` is used up, field by field: there is never room for all of it twice.
-        """
-        firsts = [first for first, _ in parts]
-        fields = {name: [getattr(part, name) for _, part in parts] for name in _FIELDS}
-        parts.clear()
-        arrays: dict[str, Any] = {}
-        for name in _FIELDS:
-            values = fields.pop(name)
+    def joined(cls, parts: Sequence[tuple[int, Anchors]]) -> Anchors:
+        """Anchors of batches as one; with each, the position of its first source."""
+        arrays: dict[str, NDArray[np.generic]] = {}
+        for name in cls.__dataclass_fields__:
+            values = [getattr(part, name) for _, part in parts]
             if name.endswith("_of"):
-                values = [v + np.int32(at) for v, at in zip(values, firsts, strict=True)]
+                values = [v + np.int32(at) for v, (at, _) in zip(values, parts, strict=True)]
             arrays[name] = np.concatenate(values)
-        return cls(**arrays)
+        return cls(**arrays)  # type: ignore[arg-type]
 
     def moved(self, by: int) -> Anchors:
         """The same with positions that begin later."""
         return Anchors.joined([(by, self)])
-
-
-_FIELDS = tuple(Anchors.__dataclass_fields__)
 
 
 def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
@@ -130,16 +120,15 @@ def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
     change = _change(whole, of)
     unrest = np.maximum(change, np.append(change[1:], 0))
     kept = _calmest(of, seconds, unrest, good, KEPT_EVERY_S)
-    calm = _calmest(of, seconds, unrest, good, ASKED_EVERY_S)
-    asked = np.union1d(kept, _changing(of, change, calm))
+    asked = np.union1d(kept, _changing(of, change, good))
     parts = {}
-    for name, every_s in PARTS_EVERY_S.items():
+    for name in ("halves", "crops"):
         places = [
             start + getattr(source, f"with_{name}")
             for source, start in zip(sources, starts, strict=False)
         ]
         at = np.concatenate(places)
-        chosen = _calmest(of[at], seconds[at], unrest[at], good[at], every_s)
+        chosen = _calmest(of[at], seconds[at], unrest[at], good[at], PARTS_EVERY_S)
         hashes = np.concatenate([getattr(source, name) for source in sources])
         parts[name] = hashes[chosen], of[at][chosen]
     bars = np.concatenate(
@@ -184,10 +173,11 @@ def _calmest(
 
 
 def _changing(
-    of: NDArray[np.int32], change: NDArray[np.int64], places: NDArray[np.intp]
+    of: NDArray[np.int32], change: NDArray[np.int64], good: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
-    """Of some places those before which the picture had changed by `ENOUGH_CHANGE` bits."""
+    """Good hashes after which the picture had changed by `ENOUGH_CHANGE` bits."""
     level = np.cumsum(change) // ENOUGH_CHANGE
+    places = np.flatnonzero(good)
     new = np.ones(len(places), bool)
     new[1:] = (level[places][1:] != level[places][:-1]) | (of[places][1:] != of[places][:-1])
     return places[new]
