@@ -109,3 +109,8 @@ class Result:
             return call()
         except duckdb.Error as error:
             raise QueryError(str(error)) from error
+        except RuntimeError as error:
+            # What DuckDB makes of Ctrl-C, when it notices before Python does.
+            if "interrupted" in str(error):
+                raise KeyboardInterrupt from error
+            raise
