@@ -40,13 +40,14 @@ class Look:
     """How one source is looked at to be found in another.
 
     Turned or mirrored, through the smaller window of that number, so that a mark on one half of
-    the picture does not count, or inside of its bars.
+    the picture does not count, or inside of its bars, the other as it is or inside of its own.
     """
 
     view: View = "whole"
     window: int | None = None
     halves: bool = False
     inside: bool = False
+    both_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,13 @@ def _track(one: HashedSource, other: HashedSource, look: Look) -> _Track:
     elif look.halves:
         at, hashes = one.with_halves, one.whole[one.with_halves]
     else:
-        at, hashes = np.arange(len(one.pts)), one.without_bars if look.inside else one.whole
+        bare = look.inside or look.both_inside
+        at, hashes = np.arange(len(one.pts)), one.without_bars if bare else one.whole
     ends = np.append(one.pts[at[1:]], one.end_pts)
     keep = one.good[at]
     halves = np.ascontiguousarray(one.halves[keep]) if look.halves else None
     whole = seen(np.ascontiguousarray(hashes[keep]), look.view)
-    targets = other.without_bars if look.inside else other.whole
+    targets = other.without_bars if look.both_inside else other.whole
     return _Track(one, at[keep], ends[keep], whole, targets, halves)
 
 

@@ -1,27 +1,30 @@
 """Pairs of sources that may show the same: some of their anchors are near in some look.
 
-Each look at a source (whole, mirrored, turned, through a smaller window, by halves) is a round of
-look-ups. Nothing is decided here; `curation.dedup.align` looks closely at every pair.
+Each look at a source (whole, mirrored, turned, through a smaller window, inside of its bars, by
+halves) is asked for among anchors of the others. Nothing is decided here; `curation.dedup.align`
+looks closely at every pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.dedup.align import Look
-from curation.dedup.hashes import Hashes, View, seen
-from curation.dedup.index import HashIndex
+from curation.dedup.hashes import View, seen
+from curation.dedup.index import Asked, meetings
 from curation.dedup.sequences import Anchors
 
 __all__ = ["Candidate", "candidates_among", "candidates_between"]
 
+WHOLE, MIRRORED, HALVES = Look(), Look("mirrored"), Look(halves=True)
+INSIDE, BOTH_INSIDE = Look(inside=True), Look(both_inside=True)
 TURNS: tuple[View, ...] = ("turned90", "turned180", "turned270")
-HALVES, INSIDE = Look(halves=True), Look(inside=True)
-_MIRRORED = Look("mirrored")
+
+Looks = Sequence[tuple[Look, Asked]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +40,17 @@ def candidates_among(
     anchors: Anchors, max_distance: int, *, mirrored: bool, threads: int
 ) -> set[Candidate]:
     """Candidates of some sources among themselves."""
-    kept = HashIndex(anchors.kept, threads)
+    kept, asked = Asked(anchors.kept, anchors.kept_of), Asked(anchors.asked, anchors.asked_of)
+    inside = Asked(anchors.inside, anchors.inside_of)
+    rounds: list[tuple[Asked, Looks]] = [
+        (kept, [*_looks(anchors, mirrored), (INSIDE, inside)]),
+        (asked, _crops(anchors)),
+        (inside, [(BOTH_INSIDE, inside)]),
+        *((half, [(HALVES, half)]) for half in _halves(anchors)),
+    ]
     found: set[Candidate] = set()
-    for look, asked, of in _looks(anchors, mirrored):
-        queries, places = kept.near(asked, max_distance)
-        found |= _candidates(of[queries], anchors.kept_of[places], look)
-    every = HashIndex(anchors.asked, threads)
-    for look, hashes, of in _crops(anchors):
-        queries, places = every.near(hashes, max_distance)
-        found |= _candidates(of[queries], anchors.asked_of[places], look)
-    queries, places = kept.near(anchors.inside, max_distance)
-    found |= _candidates(anchors.inside_of[queries], anchors.kept_of[places], INSIDE)
-    of = anchors.inside_of
-    first, second = HashIndex(anchors.inside, threads).near(
-        anchors.inside, max_distance, only_later=True
-    )
-    found |= _candidates(of[first], of[second], INSIDE)
-    of = anchors.halves_of
-    for hashes in _halves(anchors):
-        first, second = HashIndex(hashes, threads).near(hashes, max_distance, only_later=True)
-        found |= _candidates(of[first], of[second], HALVES)
+    for known, looks in rounds:
+        found |= _asked_for(known, looks, max_distance, threads)
     return found
 
 
@@ -65,69 +59,81 @@ def candidates_between(
 ) -> set[Candidate]:
     """Candidates of new sources with old ones: the same as among all of them.
 
-    The new ones are indexed and each anchor of the old is looked up: nearly all of them meet
+    The new ones are sorted and each anchor of the old is looked up: nearly all of them meet
     nobody, which is quickly seen.
     """
-    kept = [(Look(), new.kept, new.kept_of)]
+    kept, inside = Asked(new.kept, new.kept_of), Asked(new.inside, new.inside_of)
+    kept_looks = [(WHOLE, kept)]
     if mirrored:
-        kept.append((_MIRRORED, seen(new.kept, "mirrored"), new.kept_of))
-    inside = (INSIDE, new.inside, new.inside_of)
-    looks = [*_looks(new, mirrored), inside]
-    found = _met(looks, old.kept, old.kept_of, max_distance, threads)
-    bare = [(INSIDE, new.kept, new.kept_of), inside]
-    found |= _met(bare, old.inside, old.inside_of, max_distance, threads)
-    found |= _met([*kept, *_crops(new)], old.asked, old.asked_of, max_distance, threads)
-    every = HashIndex(new.asked, threads)
-    for look, hashes, of in _crops(old):
-        olds, news = every.near(hashes, max_distance)
-        found |= _candidates(of[olds], new.asked_of[news], look)
-    for ours, theirs in zip(_halves(new), _halves(old), strict=True):
-        olds, news = HashIndex(ours, threads).near(theirs, max_distance)
-        found |= _candidates(new.halves_of[news], old.halves_of[olds], HALVES)
-    return found
-
-
-def _met(
-    looks: Sequence[tuple[Look, Hashes, NDArray[np.int32]]],
-    asked: Hashes,
-    asked_of: NDArray[np.int32],
-    max_distance: int,
-    threads: int,
-) -> set[Candidate]:
-    """Candidates of sources in several looks, indexed together, with what is asked for."""
-    ends = np.cumsum([len(hashes) for _, hashes, _ in looks])
-    of = np.concatenate([of for _, _, of in looks])
-    index = HashIndex(np.concatenate([hashes for _, hashes, _ in looks]), threads)
-    queries, places = index.near(asked, max_distance)
-    which = np.searchsorted(ends, places, side="right")
+        kept_looks.append((MIRRORED, Asked(new.kept, new.kept_of, "mirrored")))
+    rounds: list[tuple[Looks, Asked]] = [
+        ([*_looks(new, mirrored), (INSIDE, inside)], Asked(old.kept, old.kept_of)),
+        ([*kept_looks, *_crops(new)], Asked(old.asked, old.asked_of)),
+        ([(BOTH_INSIDE, inside)], Asked(old.inside, old.inside_of)),
+        *(
+            ([(HALVES, ours)], theirs)
+            for ours, theirs in zip(_halves(new), _halves(old), strict=True)
+        ),
+    ]
     found: set[Candidate] = set()
-    for number, (look, _, _) in enumerate(looks):
-        chosen = which == number
-        found |= _candidates(of[places[chosen]], asked_of[queries[chosen]], look)
+    for looks, asked in rounds:
+        (owners,) = meetings(_together(looks), [asked], max_distance, threads=threads)
+        found |= _told(owners, looks)
+    for known, looks in (
+        (Asked(new.asked, new.asked_of), _crops(old)),
+        (kept, [(INSIDE, Asked(old.inside, old.inside_of))]),
+    ):
+        found |= _asked_for(known, looks, max_distance, threads)
     return found
 
 
-def _looks(anchors: Anchors, mirrored: bool) -> Iterator[tuple[Look, Hashes, NDArray[np.int32]]]:
-    """Each look at whole pictures, what is asked for in it, and of whom."""
-    yield Look(), anchors.asked, anchors.asked_of
+def _asked_for(known: Asked, looks: Looks, max_distance: int, threads: int) -> set[Candidate]:
+    """Candidates of what is asked for in several looks with what is known."""
+    found: set[Candidate] = set()
+    pairs = meetings(known, [asked for _, asked in looks], max_distance, threads=threads)
+    for (look, _), owners in zip(looks, pairs, strict=True):
+        found |= _candidates(owners, look)
+    return found
+
+
+def _together(looks: Looks) -> Asked:
+    """Several looks as one; an owner below zero names source and look, see `_told`."""
+    hashes = np.concatenate([seen(asked.hashes, asked.view) for _, asked in looks])
+    owners = [asked.of * len(looks) + number for number, (_, asked) in enumerate(looks)]
+    return Asked(hashes, (-1 - np.concatenate(owners)).astype(np.int32))
+
+
+def _told(owners: NDArray[np.int32], looks: Looks) -> set[Candidate]:
+    """Candidates from meetings with what was put together."""
+    source, which = np.divmod(-1 - owners[:, 1], len(looks))
+    found: set[Candidate] = set()
+    for number, (look, _) in enumerate(looks):
+        chosen = which == number
+        found |= _candidates(np.stack([source[chosen], owners[chosen, 0]], axis=1), look)
+    return found
+
+
+def _looks(anchors: Anchors, mirrored: bool) -> list[tuple[Look, Asked]]:
+    """Each look at whole pictures, and what is asked for in it."""
+    asked = Asked(anchors.asked, anchors.asked_of)
+    looks = [(WHOLE, asked)]
     if mirrored:
-        yield _MIRRORED, seen(anchors.asked, "mirrored"), anchors.asked_of
-    for view in TURNS:
-        yield Look(view), seen(anchors.kept, view), anchors.kept_of
+        looks.append((MIRRORED, Asked(anchors.asked, anchors.asked_of, "mirrored")))
+    looks += [(Look(view), Asked(anchors.kept, anchors.kept_of, view)) for view in TURNS]
+    return looks
 
 
-def _halves(anchors: Anchors) -> list[Hashes]:
-    return [np.ascontiguousarray(anchors.halves[:, half]) for half in range(2)]
+def _crops(anchors: Anchors) -> list[tuple[Look, Asked]]:
+    """Each smaller window as a look."""
+    return [
+        (Look(window=window), Asked(hashes, anchors.crops_of))
+        for window, hashes in enumerate(np.moveaxis(anchors.crops, 1, 0))
+    ]
 
 
-def _crops(anchors: Anchors) -> Iterator[tuple[Look, Hashes, NDArray[np.int32]]]:
-    """Each smaller window, its hashes, and of whom they are."""
-    for window in range(anchors.crops.shape[1]):
-        hashes = np.ascontiguousarray(anchors.crops[:, window])
-        yield Look(window=window), hashes, anchors.crops_of
+def _halves(anchors: Anchors) -> list[Asked]:
+    return [Asked(hashes, anchors.halves_of) for hashes in np.moveaxis(anchors.halves, 1, 0)]
 
 
-def _candidates(one: NDArray[np.int32], other: NDArray[np.int32], look: Look) -> set[Candidate]:
-    apart = one != other
-    pairs = np.unique(np.stack([one[apart], other[apart]], axis=1), axis=0)
-    return {Candidate(a, b, look) for a, b in pairs.tolist()}
+def _candidates(owners: NDArray[np.integer], look: Look) -> set[Candidate]:
+    return {Candidate(one, other, look) for one, other in owners.tolist()}

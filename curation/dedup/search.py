@@ -78,7 +78,7 @@ def _match(
     shorter_s = min(one.good_s, other.good_s)
     best, most = None, 0.0
     for look, of_other in sorted(looks, key=_simplest_first):
-        if look.window is None and look.view in _EITHER_WAY:
+        if look.window is None and not look.inside and look.view in _EITHER_WAY:
             of_other = len(other.pts) < len(one.pts)
         track, target = (other, one) if of_other else (one, other)
         stretches = align(track, target, look, max_distance)
@@ -97,16 +97,17 @@ _VIEWS: tuple[View, ...] = (*_EITHER_WAY, "turned90", "turned270")
 
 
 def _told(look: Look, of_other: bool) -> tuple[Look, bool]:
-    """A look as the first of two sources tells it; only windows are one source's own."""
-    if look.window is not None or not of_other:
+    """A look as the first of two sources tells it; windows and bars are one source's own."""
+    if look.window is not None or look.inside or not of_other:
         return look, of_other
     return replace(look, view=_BACK.get(look.view, look.view)), False
 
 
-def _simplest_first(item: tuple[Look, bool]) -> tuple[int, bool, bool, int, bool]:
+def _simplest_first(item: tuple[Look, bool]) -> tuple[int, ...]:
     look, of_other = item
     window = -1 if look.window is None else look.window
-    return _VIEWS.index(look.view), look.inside, look.halves, window, of_other
+    kinds = look.inside, look.both_inside, look.halves
+    return _VIEWS.index(look.view), *kinds, window, of_other
 
 
 def _swapped(item: Stretch) -> Stretch:

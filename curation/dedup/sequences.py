@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,19 +95,28 @@ class Anchors:
     inside_of: NDArray[np.int32]
 
     @classmethod
-    def joined(cls, parts: Sequence[tuple[int, Anchors]]) -> Anchors:
-        """Anchors of batches as one; with each, the position of its first source."""
-        arrays: dict[str, NDArray[np.generic]] = {}
-        for name in cls.__dataclass_fields__:
-            values = [getattr(part, name) for _, part in parts]
+    def joined(cls, parts: list[tuple[int, Anchors]]) -> Anchors:
+        """Anchors of batches as one; with each, the position of its first source.
+
+        `parts` is used up, field by field: there is never room for all of it twice.
+        """
+        firsts = [first for first, _ in parts]
+        fields = {name: [getattr(part, name) for _, part in parts] for name in _FIELDS}
+        parts.clear()
+        arrays: dict[str, Any] = {}
+        for name in _FIELDS:
+            values = fields.pop(name)
             if name.endswith("_of"):
-                values = [v + np.int32(at) for v, (at, _) in zip(values, parts, strict=True)]
+                values = [v + np.int32(at) for v, at in zip(values, firsts, strict=True)]
             arrays[name] = np.concatenate(values)
-        return cls(**arrays)  # type: ignore[arg-type]
+        return cls(**arrays)
 
     def moved(self, by: int) -> Anchors:
         """The same with positions that begin later."""
         return Anchors.joined([(by, self)])
+
+
+_FIELDS = tuple(Anchors.__dataclass_fields__)
 
 
 def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
@@ -120,7 +130,7 @@ def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
     change = _change(whole, of)
     unrest = np.maximum(change, np.append(change[1:], 0))
     kept = _calmest(of, seconds, unrest, good, KEPT_EVERY_S)
-    asked = np.union1d(kept, _changing(of, change, good))
+    asked = np.union1d(kept, _changing(of, change, np.flatnonzero(good)))
     parts = {}
     for name in ("halves", "crops"):
         places = [
@@ -173,11 +183,10 @@ def _calmest(
 
 
 def _changing(
-    of: NDArray[np.int32], change: NDArray[np.int64], good: NDArray[np.bool_]
+    of: NDArray[np.int32], change: NDArray[np.int64], places: NDArray[np.intp]
 ) -> NDArray[np.intp]:
-    """Good hashes after which the picture had changed by `ENOUGH_CHANGE` bits."""
+    """Of some places those before which the picture had changed by `ENOUGH_CHANGE` bits."""
     level = np.cumsum(change) // ENOUGH_CHANGE
-    places = np.flatnonzero(good)
     new = np.ones(len(places), bool)
     new[1:] = (level[places][1:] != level[places][:-1]) | (of[places][1:] != of[places][:-1])
     return places[new]

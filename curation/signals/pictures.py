@@ -277,32 +277,40 @@ def _mean_step(one: Luma, two: Luma) -> float:
 
 
 def inside_bars(picture: Luma) -> Box | None:
-    """Where a picture lies inside of flat dark bars; None without bars."""
+    """Where a picture lies inside of flat dark bars; None without bars.
+
+    Bars are as high below as above, and as wide on the left as on the right: what is dark at one
+    end only is the picture.
+    """
     edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
     if min(int(edge.max()) for edge in edges) >= _LIT:
         return None
-    top, bottom = _bars_along(picture, 1)
-    left, right = _bars_along(picture, 0)
-    found = top, 1 - bottom, left, 1 - right
-    return None if found == _EVERYTHING else found
+    rows = _bars_along(picture, 1, marked=True)
+    first = round(rows * len(picture))
+    between = picture[first : len(picture) - first]
+    columns = _bars_along(between, 0, marked=not rows)
+    return (rows, 1 - rows, columns, 1 - columns) if rows or columns else None
 
 
-def _bars_along(picture: Luma, axis: int) -> tuple[float, float]:
-    """Shares that dark lines take at both ends."""
+def _bars_along(picture: Luma, axis: int, *, marked: bool) -> float:
+    """The share that dark lines take at each end; they may have marks on them."""
     brightest = cv2.reduce(picture, axis, cv2.REDUCE_MAX).ravel()
     lit = cv2.reduce(cv2.compare(picture, _LIT, cv2.CMP_GE), axis, cv2.REDUCE_AVG).ravel() / 255
     mean = cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
-    first, last = _bar(brightest, lit, mean), _bar(brightest[::-1], lit[::-1], mean[::-1])
-    return (first, last) if max(first, last) <= _LARGEST_BAR else (0.0, 0.0)
+    ends = (brightest, lit, mean), (brightest[::-1], lit[::-1], mean[::-1])
+    found = min(_bar(*end, marked) for end in ends)
+    return found if found <= _LARGEST_BAR else 0.0
 
 
-def _bar(brightest: Luma, lit: NDArray[np.float64], mean: NDArray[np.float32]) -> float:
+def _bar(
+    brightest: Luma, lit: NDArray[np.float64], mean: NDArray[np.float32], marked: bool
+) -> float:
     """The share of the lines of a bar at the beginning.
 
     A bar is black, or dark but for a mark on it and followed by lines that are mostly not. The
     line behind it is part bar, part picture, by as much as it is darker than the next one.
     """
-    count = _beginning(lit <= _MARKED)
+    count = _beginning(lit <= _MARKED) if marked else 0
     if not 1 < count < len(lit) - 1 or lit[count + 1] < _PICTURE_LIT:
         count = _beginning(brightest < _BLACK)
         if not 1 < count < len(lit) - 1:

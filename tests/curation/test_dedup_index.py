@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from curation.dedup.hashes import as_words, distance
-from curation.dedup.index import MOST_MET, WORD_BYTES, WORDS, HashIndex
+from catalogs.duplicates import Groups
+from curation.dedup.hashes import as_words, distance, seen
+from curation.dedup.index import MOST_MET, WORD_BITS, WORDS, Asked, meetings
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +25,25 @@ def hashes() -> NDArray[np.uint64]:
 def brute_force(hashes: NDArray[np.uint64], limit: int) -> set[tuple[int, int]]:
     """Pairs within the limit that share one of the words."""
     apart = distance(hashes[:, None], hashes[None])
-    parts = hashes.view(np.uint8).reshape(-1, 32)[:, : WORDS * WORD_BYTES]
-    words = parts.reshape(-1, WORDS, WORD_BYTES)
-    shared = (words[:, None] == words[None]).all(-1).any(-1)
+    mask = np.uint64((1 << WORD_BITS) - 1)
+    words = np.stack([hashes[:, lane] >> np.uint64(at) & mask for lane, at in WORDS], axis=1)
+    shared = (words[:, None] == words[None]).any(-1)
     return {(a, b) for a, b in np.argwhere((apart <= limit) & shared).tolist() if a < b}
 
 
+def asked(hashes: NDArray[np.uint64], of: NDArray[np.int32] | None = None) -> Asked:
+    return Asked(hashes, np.arange(len(hashes), dtype=np.int32) if of is None else of)
+
+
+def met(known: Asked, hashes: Asked, **options: int) -> set[tuple[int, int]]:
+    (pairs,) = meetings(known, [hashes], 31, **options)
+    return {(a, b) for a, b in pairs.tolist()}
+
+
 def test_all_near_pairs_are_found(hashes) -> None:
-    first, second = HashIndex(hashes).near(hashes, 31, only_later=True)
-    assert set(zip(first.tolist(), second.tolist(), strict=True)) == brute_force(hashes, 31)
+    found = met(asked(hashes), asked(hashes))
+    assert {(a, b) for a, b in found if a < b} == brute_force(hashes, 31)
+    assert {(b, a) for a, b in found} == found
 
 
 def test_most_near_pairs_share_a_word(hashes) -> None:
@@ -41,12 +52,23 @@ def test_most_near_pairs_share_a_word(hashes) -> None:
     assert len(brute_force(hashes, 31)) > 0.75 * near
 
 
+def test_nobody_meets_himself(hashes) -> None:
+    of = np.concatenate([np.arange(300), np.repeat(np.arange(300), 3)]).astype(np.int32)
+    assert met(asked(hashes, of), asked(hashes, of)) == set()
+
+
+def test_hashes_are_asked_for_in_their_view(hashes) -> None:
+    turned = seen(hashes[:40], "turned270")
+    of = np.arange(1000, 1040, dtype=np.int32)
+    found = met(asked(hashes), Asked(turned, of, "turned90"))
+    assert {(1000 + n, n) for n in range(40)} <= found
+
+
 def test_threads_and_order_do_not_matter(hashes) -> None:
-    order = np.random.default_rng(2).permutation(len(hashes))
-    one = HashIndex(hashes, threads=1).near(hashes[:50], 31)
-    other = HashIndex(hashes[order], threads=3).near(hashes[:50], 31)
-    shuffled = sorted(zip(other[0].tolist(), order[other[1]].tolist(), strict=True))
-    assert list(zip(one[0].tolist(), one[1].tolist(), strict=True)) == shuffled
+    order = np.random.default_rng(2).permutation(len(hashes)).astype(np.int32)
+    few = asked(hashes[:50], np.arange(5000, 5050, dtype=np.int32))
+    one = met(asked(hashes), few, threads=1)
+    assert one == met(asked(hashes[order], order), few, threads=3)
 
 
 def test_what_very_many_have_stays_tied_together_with_bounded_work() -> None:
@@ -55,18 +77,13 @@ def test_what_very_many_have_stays_tied_together_with_bounded_work() -> None:
     for row in bits:
         row[random.permutation(256)[:3]] ^= 1
     same = as_words(np.packbits(bits, axis=1))
-    first, second = HashIndex(same).near(same, 31, only_later=True)
-    assert len(first) <= WORDS * MOST_MET * len(same)
-    reached = {0}
-    for _ in range(len(same)):
-        more = {b for a, b in zip(first.tolist(), second.tolist(), strict=True) if a in reached}
-        more |= {a for a, b in zip(first.tolist(), second.tolist(), strict=True) if b in reached}
-        if more <= reached:
-            break
-        reached |= more
-    assert len(reached) == len(same)
+    found = met(asked(same), asked(same))
+    assert len(found) <= len(WORDS) * MOST_MET * len(same)
+    ties = Groups((str(a), str(b)) for a, b in found)
+    assert len({name for _, name in ties.members()}) == 1
+    assert len(dict(ties.members())) == len(same)
 
 
 def test_nothing_is_found_in_nothing() -> None:
-    nothing = np.zeros((0, 4), np.uint64)
-    assert [len(part) for part in HashIndex(nothing).near(nothing, 31)] == [0, 0]
+    nothing = asked(np.zeros((0, 4), np.uint64))
+    assert met(nothing, nothing) == set()

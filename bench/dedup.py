@@ -1,0 +1,264 @@
+"""How many planted copies are found, how many strangers are called copies, and at what cost.
+
+    python bench/dedup.py DIR                 copies of every video below DIR, among all of them
+    python bench/dedup.py --clips 1000000     made-up clips of ten seconds: time and memory
+
+The first plants one copy of each kind of `catalogs.testing.altered` of each video, curates all of
+them without cutting and searches. A copy counts as found when its original is in a pair with it.
+A pair of two originals that DIR's `ground_truth.json` (in DIR or above it) does not name as one
+family, or as parts of each other, is false, and so is one of their copies.
+
+The second makes hashes that change as those of footage do, one clip in fifty a noisy copy of
+another, searches them, and then adds a thousand clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.catalog import Catalog
+from catalogs.duplicates import duplicate_groups
+from catalogs.recipe import Dedup, NearDuplicates
+from catalogs.testing.altered import ALTERATIONS, render_altered
+from curation.dedup import find_near
+from curation.dedup.candidates import candidates_among, candidates_between
+from curation.dedup.search import aligned
+from curation.dedup.sequences import Anchors, HashedSource, anchors_of
+from curation.jobs.run import curate
+from curation.jobs.scan import VIDEO_SUFFIXES
+from curation.jobs.settings import MillSettings
+from curation.segment import SegmentSettings
+
+NEAR = NearDuplicates()
+BATCH, SECONDS, PER_SECOND = 1000, 10, 8
+COPY_EVERY = 50
+ADDED = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folder", type=Path, nargs="?", help="videos, at any depth")
+    parser.add_argument("--clips", type=int, nargs="+", help="sizes of made-up corpora")
+    parser.add_argument("--kinds", nargs="+", default=list(ALTERATIONS), choices=ALTERATIONS)
+    options = parser.parse_args()
+    figures: dict[str, Any] = {}
+    if options.folder is not None:
+        with tempfile.TemporaryDirectory(prefix="clipmill-bench-") as work:
+            figures["planted"] = planted(options.folder, options.kinds, Path(work))
+    if options.clips:
+        figures["made_up"] = [made_up(count) for count in options.clips]
+    print(json.dumps(figures))
+
+
+# -- planted copies --------------------------------------------------------------------------
+
+
+def planted(folder: Path, kinds: Sequence[str], work: Path) -> dict[str, Any]:
+    originals = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    copies = work / "copies"
+    copies.mkdir()
+    made: dict[Path, tuple[Path, str]] = {}
+    for original in originals:
+        for kind in kinds:
+            suffix = ".webm" if ALTERATIONS[kind].codec == "libvpx-vp9" else ".mp4"
+            path = copies / f"{original.name}--{kind}{suffix}"
+            try:
+                made[render_altered(original, path, kind)] = original, kind
+            except Exception as error:  # one odd file must not cost the others' figures
+                print(f"not planted: {path.name}: {error}", file=sys.stderr)
+    settings = MillSettings(segment=SegmentSettings(detector="none"), operators=())
+    curate([folder, copies], work / "corpus", settings=settings, workers=2, progress=None)
+    began = time.perf_counter()
+    report = find_near(Catalog.open(work / "corpus"), NEAR)
+    search_s = time.perf_counter() - began
+    pairs, scores = _pairs(Catalog.open(work / "corpus"))
+    related = _related(folder)
+    base = {path.name: path.name for path in originals}
+    base |= {path.name: original.name for path, (original, _) in made.items()}
+    found: dict[str, list[bool]] = defaultdict(list)
+    for path, (original, kind) in made.items():
+        found[kind].append(frozenset((path.name, original.name)) in pairs)
+        if not found[kind][-1]:
+            print(f"missed: {path.name}", file=sys.stderr)
+    false = [p for p in pairs if not _belongs(p, base, related)]
+    for pair in false:
+        print(f"false: {sorted(pair)} {scores[pair]:.2f}", file=sys.stderr)
+    recall = {kind: sum(hits) / len(hits) for kind, hits in found.items()}
+    figures = {
+        "originals": len(originals),
+        "copies": len(made),
+        "recall": {kind: round(value, 3) for kind, value in recall.items()},
+        "precision": round(1 - len(false) / max(1, len(pairs)), 4),
+        "pairs": len(pairs),
+        "searched": report.sources,
+        "search_s": round(search_s, 1),
+        "families": _families(pairs, {path.name for path in originals}),
+    }
+    for kind, hits in found.items():
+        print(f"{kind:10} {sum(hits):4} of {len(hits):4}  recall {recall[kind]:.3f}")
+    print(f"precision {figures['precision']:.4f} of {len(pairs)} pairs, search {search_s:.1f} s")
+    for family in figures["families"]:
+        print("family:", ", ".join(family))
+    return figures
+
+
+def _pairs(catalog: Catalog) -> tuple[set[frozenset[str]], dict[frozenset[str], float]]:
+    scores: dict[frozenset[str], float] = {}
+    for group in duplicate_groups(catalog, Dedup(near=NEAR)):
+        names = {member.clip_id: Path(member.uri or "").name for member in group.members}
+        for pair in group.pairs:
+            scores[frozenset((names[pair.clip_id], names[pair.other_clip]))] = pair.score
+    return set(scores), scores
+
+
+def _related(folder: Path) -> set[frozenset[str]]:
+    """Originals that share footage, as the ground truth says."""
+    for parent in (folder, *folder.resolve().parents):
+        path = parent / "ground_truth.json"
+        if path.is_file():
+            truth = json.loads(path.read_text())
+            families = truth.get("near_duplicates", {}).get("families", {}).values()
+            related = {frozenset((a, b)) for family in families for a in family for b in family}
+            users: dict[str, set[str]] = defaultdict(set)
+            for name, about in truth.get("videos", {}).items():
+                for part in about.get("parts", ()):
+                    related.add(frozenset((Path(name).name, part["source"])))
+                    users[part["source"]].add(Path(name).name)
+            for names in users.values():
+                related |= {frozenset((a, b)) for a in names for b in names}
+            return related
+    return set()
+
+
+def _belongs(pair: frozenset[str], base: Mapping[str, str], related: set[frozenset[str]]) -> bool:
+    names = frozenset(base[name] for name in pair)
+    return len(names) == 1 or names in related
+
+
+def _families(pairs: set[frozenset[str]], originals: set[str]) -> list[list[str]]:
+    groups: list[set[str]] = []
+    for pair in pairs:
+        if pair <= originals:
+            touched = [group for group in groups if group & pair]
+            groups = [group for group in groups if not group & pair]
+            groups.append(set(pair).union(*touched))
+    return sorted(sorted(group) for group in groups)
+
+
+# -- made-up clips ---------------------------------------------------------------------------
+
+
+def made_up(count: int) -> dict[str, Any]:
+    """Search `count` clips, then add a thousand."""
+    _batch.cache_clear()
+    names = [_name(number) for number in range(count)]
+    clock = [time.perf_counter()]
+    old = _anchors(0, count)
+    clock.append(time.perf_counter())
+    candidates = candidates_among(old, NEAR.max_distance, mirrored=True, threads=2)
+    clock.append(time.perf_counter())
+    matches = sum(1 for _ in aligned(candidates, names, _load, NEAR.max_distance))
+    clock.append(time.perf_counter())
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    new = _anchors(count, count + ADDED)
+    more = candidates_among(new, NEAR.max_distance, mirrored=True, threads=2)
+    new = new.moved(count)
+    more |= candidates_between(new, old, NEAR.max_distance, mirrored=True, threads=2)
+    clock.append(time.perf_counter())
+    gather_s, meet_s, align_s, add_s = np.diff(clock).tolist()
+    figures = {
+        "clips": count,
+        "search_s": round(clock[3] - clock[0], 1),
+        "gather_s": round(gather_s, 1),
+        "meet_s": round(meet_s, 1),
+        "align_s": round(align_s, 1),
+        "peak_gib": round(peak_gib, 2),
+        "pairs": matches,
+        "planted": count // COPY_EVERY,
+        "adding_1000_s": round(add_s, 2),
+    }
+    print(
+        f"{count:9,} clips: {figures['search_s']:7.1f} s (making clips and anchors {gather_s:.1f}, "
+        f"meeting {meet_s:.1f}, looking closely {align_s:.1f}), {peak_gib:.2f} GiB, "
+        f"{matches} of {figures['planted']} copies; 1,000 more {add_s:.2f} s"
+    )
+    return figures
+
+
+def _anchors(first: int, last: int) -> Anchors:
+    parts = []
+    for start in range(first, last, BATCH):
+        batch = _batch(start // BATCH)[: last - start]
+        parts.append((start - first, anchors_of(batch)))
+    return Anchors.joined(parts)
+
+
+def _name(number: int) -> str:
+    return f"{number:032x}"
+
+
+def _load(names: Sequence[str]) -> Mapping[str, HashedSource]:
+    numbers = sorted(int(name, 16) for name in names)
+    return {_name(n): _batch(n // BATCH)[n % BATCH] for n in numbers}
+
+
+@lru_cache(maxsize=4)
+def _batch(number: int) -> list[HashedSource]:
+    """A thousand clips. Some hardly change, some change half of the bits in a second."""
+    random = np.random.default_rng(number)
+    samples = SECONDS * PER_SECOND
+    steps = _sparse(random, (BATCH, samples, 4), 4)
+    calm = random.random(BATCH) < 0.6
+    steps[calm] &= _sparse(random, (int(calm.sum()), samples, 4), 3)
+    steps[:, 0] = _sparse(random, (BATCH, 4), 1)
+    whole = np.bitwise_xor.accumulate(steps, axis=1)
+    copies = np.arange(COPY_EVERY - 1, BATCH, COPY_EVERY)
+    noise = _sparse(random, (len(copies), samples, 4), 4)
+    whole[copies] = whole[copies - 1] ^ noise
+    halves = _sparse(random, (BATCH, samples // 2, 2, 4), 1)
+    crops = _sparse(random, (BATCH, samples // 4, 5, 4), 1)
+    return [
+        HashedSource(
+            source_id=_name(number * BATCH + place),
+            time_base=Fraction(1, PER_SECOND),
+            pts=np.arange(samples),
+            end_pts=samples,
+            good=np.ones(samples, bool),
+            whole=whole[place],
+            with_halves=np.arange(0, samples, 2),
+            halves=halves[place],
+            with_crops=np.arange(0, samples, 4),
+            crops=crops[place],
+            with_bars=np.zeros(0, np.intp),
+            inside=np.zeros((0, 4), np.uint64),
+        )
+        for place in range(BATCH)
+    ]
+
+
+def _sparse(
+    random: np.random.Generator, shape: tuple[int, ...], halvings: int
+) -> NDArray[np.uint64]:
+    """Random words in which one bit of 2 ** halvings is set."""
+    words = random.integers(0, 2**64, shape, np.uint64)
+    for _ in range(halvings - 1):
+        words &= random.integers(0, 2**64, shape, np.uint64)
+    return words
+
+
+if __name__ == "__main__":
+    main()
