@@ -14,11 +14,12 @@ cannot move an id.
 from __future__ import annotations
 
 import itertools
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,11 @@ from zoo.spec import TokenizerSpec, hash_tensors
 from zoo.tokens import Tokens, join_streams
 
 __all__ = ["Reconstruction", "State", "Tokenizer"]
+
+_VERSION = operator.attrgetter("_version", "dtype")
+
+_Marks = tuple[list[int], list[tuple[int, torch.dtype]], list[Tensor]]
+"""Addresses and versions of tensors; they are held so that no other one takes an address."""
 
 State = dict[Any, Any]
 """What a family carries from one piece of a clip to the next; the keys are its modules."""
@@ -73,7 +79,7 @@ class Tokenizer(nn.Module, ABC):
     def __init__(self, config: Any):
         super().__init__()
         self.config = config
-        self._described: tuple[tuple[Any, ...], TokenizerSpec] | None = None
+        self._described: tuple[_Marks, TokenizerSpec] | None = None
 
     @abstractmethod
     def describe(self) -> TokenizerSpec:
@@ -101,9 +107,9 @@ class Tokenizer(nn.Module, ABC):
     @property
     def spec(self) -> TokenizerSpec:
         """The contract, with the hash of the weights as they are now."""
-        tensors = list(self._encoding_tensors())
-        version = tuple((name, id(t), t._version, t.dtype) for name, t in tensors)
-        if self._described is None or self._described[0] != version:
+        marks = self._marks()
+        if self._described is None or self._described[0][:2] != marks[:2]:
+            tensors = list(self._encoding_tensors())
             floats = [t.dtype for _, t in tensors if t.is_floating_point()]
             described = replace(
                 self.describe(),
@@ -114,7 +120,7 @@ class Tokenizer(nn.Module, ABC):
                 weights_sha256=hash_tensors(tensors),
                 encoding=self._encoding_config(),
             )
-            self._described = (version, described)
+            self._described = (marks, described)
         return self._described[1]
 
     @torch.no_grad()
@@ -250,9 +256,25 @@ class Tokenizer(nn.Module, ABC):
         return x.to(device=self.device, dtype=getattr(torch, spec.precision))
 
     def _ready(self) -> tuple[TokenizerSpec, Cutter]:
-        if any(module.training for module in self.modules()):
+        if any(module.training for module in _tree([self])):
             self.eval()
-        return self.spec, Cutter(self.spec, self.pace)
+        spec = self.spec
+        return spec, Cutter(spec, self.pace)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        """Moves and casts put other data into the same parameters, which no mark tells."""
+        self._described = None
+        return super()._apply(fn, recurse)
+
+    def _marks(self) -> _Marks:
+        """Other ones when a tensor of the encode side is another; taken with every call."""
+        parts = [getattr(self, side, None) for side in self.encode_side]
+        tensors = [part for part in parts if isinstance(part, Tensor)]
+        for module in _tree([part for part in parts if isinstance(part, nn.Module)]):
+            for own in (module._parameters, module._buffers):
+                if own:
+                    tensors += [tensor for tensor in own.values() if tensor is not None]
+        return list(map(id, tensors)), list(map(_VERSION, tensors)), tensors
 
     def _encoding_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """What `state_dict` has of the encode side; that one takes as long as a short clip."""
@@ -272,6 +294,15 @@ class Tokenizer(nn.Module, ABC):
             for key, value in config_to_json(self.config).items()
             if not key.startswith("decoder_") and key not in self.decode_only
         }
+
+
+def _tree(roots: list[nn.Module]) -> list[nn.Module]:
+    """The roots and all modules below them, several times faster than `modules()`."""
+    found = list(roots)
+    for module in found:
+        if module._modules:
+            found += [part for part in module._modules.values() if part is not None]
+    return found
 
 
 def _state_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -240,6 +240,27 @@ def test_the_hash_changes_with_what_changes_ids_and_with_nothing_else() -> None:
     assert halved.decode(halved.encode(clip)).shape == clip.shape
 
 
+def test_the_hash_follows_weights_that_are_put_in_place_of_others() -> None:
+    tokenizer = tiny("video/causal_cnn_fsq_tiny")
+    hashes = [tokenizer.spec.hash]
+    weight = next(tokenizer.encoder.parameters()).detach().clone()
+    tokenizer.half().float()  # the same parameters with other, rounded data
+    hashes.append(tokenizer.spec.hash)
+    convolution = next(m for m in tokenizer.encoder.modules() if isinstance(m, nn.Conv3d))
+    for _ in range(3):
+        convolution.weight = nn.Parameter(torch.randn_like(convolution.weight))
+        hashes.append(tokenizer.spec.hash)
+    assert len(set(hashes)) == len(hashes)
+    assert not torch.equal(weight, next(tokenizer.encoder.parameters()))
+
+
+def test_encode_leaves_training_mode_of_every_part() -> None:
+    tokenizer = tiny("video/causal_cnn_fsq_tiny")
+    tokenizer.decoder.train()
+    tokenizer.encode(example(tokenizer, batch=1))
+    assert not any(module.training for module in tokenizer.modules())
+
+
 def test_tampered_weights_are_refused(tmp_path) -> None:
     folder = tiny("video/causal_cnn_fsq_tiny").save(tmp_path)
     weights = folder / "model.safetensors"
