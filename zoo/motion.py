@@ -31,7 +31,11 @@ class MotionAutoencoder(Autoencoder):
     A family sets `normalizer`, `encoder`, `quantizer` and `decoder` and calls `_keep_bound`.
     """
 
+    version = 2
     encode_side = ("normalizer", "encoder", "quantizer")
+    pace = 16
+    """Layers of motion are so small that calls, not sums, take the time: mostly 64 frames go in at
+    once, and a stream gives its tokens as often."""
     loss_weights: ClassVar[dict[str, float]] = {
         "commitment": 0.02,
         "kl": 1e-4,

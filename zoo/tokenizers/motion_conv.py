@@ -52,7 +52,6 @@ class MotionConv(MotionAutoencoder):
     """A 1D convolutional autoencoder of motion or actions."""
 
     config_class = Config
-    pace = 4
 
     def __init__(self, config: Config):
         super().__init__(config)

@@ -111,7 +111,6 @@ class MotionFolded(MotionAutoencoder):
     """A causal autoencoder of folded frames with any quantizer."""
 
     config_class = Config
-    pace = 4
 
     def __init__(self, config: Config):
         super().__init__(config)

@@ -142,7 +142,6 @@ class MotionGrid(MotionAutoencoder):
     """A causal autoencoder of joints over time with any quantizer."""
 
     config_class = Config
-    pace = 4
 
     def __init__(self, config: Config):
         super().__init__(config)

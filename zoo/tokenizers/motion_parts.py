@@ -76,7 +76,6 @@ class MotionParts(MotionAutoencoder):
 
     config_class = Config
     encode_side = ("normalizer", "encoders", "quantizers")
-    pace = 4
 
     def __init__(self, config: Config):
         super().__init__(config)

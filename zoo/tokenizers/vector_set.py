@@ -92,6 +92,8 @@ class VectorSet(Tokenizer):
     """A tokenizer of sets, trained by the distance of two sets."""
 
     config_class = Config
+    version = 2
+    pace = 16
     loss_weights: ClassVar[dict[str, float]] = {"commitment": 0.25}
     quantizer: MultiScaleQuantizer
 
