@@ -1,4 +1,4 @@
-"""Models: tokenizers that turn media into ids and back, their training, metrics and the Hub.
+"""Models: tokenizers that turn media into ids and back, generators that make such ids, the Hub.
 
 import zoo
 tokenizer = zoo.load("video/starter")
@@ -12,6 +12,7 @@ import importlib
 from typing import Any
 
 _WHERE = {
+    "Generator": "zoo.generator",
     "Preset": "zoo.registry",
     "Tokenizer": "zoo.tokenizer",
     "TokenizerSpec": "zoo.spec",

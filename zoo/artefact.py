@@ -19,11 +19,12 @@ from safetensors.torch import load_file, save_file
 
 from zoo.card import Facts, write_card
 from zoo.config import config_from_json, config_to_json
-from zoo.errors import NotFoundError, UnsafeFileError, ZooError, nearest
+from zoo.errors import NotFoundError, UnsafeFileError, UsageError, ZooError, nearest
+from zoo.generator import Generator, Source
 from zoo.spec import TokenizerSpec
 from zoo.tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "FORMAT", "WEIGHTS", "load", "read_config", "save"]
+__all__ = ["CONFIG", "FORMAT", "WEIGHTS", "load", "load_tokenizer", "read_config", "save"]
 
 FORMAT = 1
 """Raised when a folder written by this version can no longer be read by the one before."""
@@ -31,25 +32,31 @@ FORMAT = 1
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
-def save(model: Tokenizer, folder: Path, facts: Facts | None = None) -> Path:
+def save(model: Tokenizer | Generator, folder: Path, facts: Facts | None = None) -> Path:
     """Write the model to `folder`; `facts` are what its card tells."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    spec = model.spec
     known = {
         "format": FORMAT,
-        "name": spec.name,
+        "name": model.name or model.family(),
         "family": model.family(),
         "config": config_to_json(model.config),
-        "spec": spec.to_json(),
-        "spec_hash": spec.hash,
+        **_contract(model),
         "weights_file_sha256": _file_sha256(folder / WEIGHTS),
         "facts": (facts or Facts()).to_json(),
     }
     (folder / CONFIG).write_text(json.dumps(known, indent=2) + "\n")
     write_card(folder)
     return folder
+
+
+def _contract(model: Tokenizer | Generator) -> dict[str, Any]:
+    """What a tokenizer's tokens are, or whose tokens a generator learned."""
+    if isinstance(model, Generator):
+        source = model.source.to_json() if model.source else None
+        return {"version": model.version, "source": source}
+    return {"spec": model.spec.to_json(), "spec_hash": model.spec.hash}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -71,7 +78,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     return known
 
 
-def load(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a folder."""
+    model = load(folder)
+    if isinstance(model, Generator):
+        raise UsageError(f"{folder} holds a generator", allowed="a tokenizer")
+    return model
+
+
+def load(folder: Path) -> Tokenizer | Generator:
     """The model of a folder, after a check of its bytes and of its spec."""
     from zoo.registry import families
 
@@ -85,8 +100,22 @@ def load(folder: Path) -> Tokenizer:
     model = family(config_from_json(family.config_class, known["config"]))
     model.name = known["name"]
     model.load_state_dict(_weights(folder, known["weights_file_sha256"]))
-    _check_spec(model.eval().spec, known, folder)
+    model.eval()
+    if isinstance(model, Generator):
+        _check_version(model, known, folder)
+        model.source = Source.from_json(known["source"]) if known["source"] else None
+    else:
+        _check_spec(model.spec, known, folder)
     return model
+
+
+def _check_version(model: Generator, known: dict[str, Any], folder: Path) -> None:
+    if model.version != known["version"]:
+        raise ZooError(
+            f"{folder} was saved by version {known['version']} of {model.family()}, this is "
+            f"version {model.version}",
+            hint="use the version of clipmill that saved it",
+        )
 
 
 def _missing_family(name: str, known: Iterable[str]) -> str:

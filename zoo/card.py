@@ -68,30 +68,70 @@ def write_card(folder: Path) -> None:
     """Write `README.md`, and the results for the Hub, from the folder's `config.json`."""
     known = json.loads((folder / "config.json").read_text())
     facts = Facts.from_json(known["facts"])
-    spec = TokenizerSpec.from_json(known["spec"])
-    parts = [_front_matter(spec, facts), *_body(spec, known, facts)]
+    told = _of_tokenizer(known) if "spec" in known else _of_generator(known)
+    parts = [_front_matter(known["name"], told.tags, facts), *_body(known["name"], told, facts)]
     (folder / "README.md").write_text("\n\n".join(parts) + "\n")
     _write_evals(folder, facts)
 
 
-def _front_matter(spec: TokenizerSpec, facts: Facts) -> str:
-    tags = ["clipmill", "tokenizer", spec.modality, "discrete" if spec.discrete else "continuous"]
-    data: dict[str, Any] = {"library_name": "clipmill", "tags": tags}
+@dataclass(frozen=True)
+class _Told:
+    """What the cards of tokenizers and generators say differently."""
+
+    tags: tuple[str, ...]
+    summary: str
+    usage: str
+    contract: str
+
+
+def _of_tokenizer(known: Mapping[str, Any]) -> _Told:
+    spec = TokenizerSpec.from_json(known["spec"])
+    kind = "discrete" if spec.discrete else "continuous"
+    return _Told(
+        ("tokenizer", spec.modality, kind), _summary(spec), _usage(spec), _contract(spec, known)
+    )
+
+
+def _of_generator(known: Mapping[str, Any]) -> _Told:
+    space, source = known["config"]["space"], known["source"]
+    asked = [f"`{c['name']}` ({c['kind']})" for c in known["config"]["conditions"]]
+    made = "ids" if space["levels"] else "values"
+    grid = " x ".join(map(str, space["grid"]))
+    summary = (
+        f"Makes {space['modality']}: {made} on a grid of {grid}"
+        + (f", tokens of {source['name']}" if source else "")
+        + f". It can be asked with {', '.join(asked) or 'nothing'}."
+    )
+    usage = (
+        "```python\nimport zoo\n\n"
+        'model = zoo.load("local-dir:.")       # this folder; "hf-hub:ORG/NAME" on the Hub\n'
+        "made = model.sample(4, seed=1)\n```"
+    )
+    rows = {"family": f"{known['family']}, version {known['version']}"}
+    if source:
+        rows["tokenizer"] = f"{source['name']}, media of {tuple(source['size'])}"
+        rows["its spec"] = f"`{source['spec_hash']}`"
+        rows["its weights"] = f"sha256 `{source['weights_sha256']}`"
+    rows["weights file"] = f"sha256 `{known['weights_file_sha256']}`"
+    return _Told(("generator", space["modality"]), summary, usage, _table("Contract", rows))
+
+
+def _front_matter(name: str, tags: tuple[str, ...], facts: Facts) -> str:
+    data: dict[str, Any] = {"library_name": "clipmill", "tags": ["clipmill", *tags]}
     if facts.licence:
         data["license"] = facts.licence.lower()
-    index = [entry for report in facts.reports for entry in report.to_model_index(spec.name)]
+    index = [entry for report in facts.reports for entry in report.to_model_index(name)]
     if index:
         results = [result for entry in index for result in entry["results"]]
-        data["model-index"] = [{"name": spec.name, "results": results}]
+        data["model-index"] = [{"name": name, "results": results}]
     return f"---\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}---"
 
 
-def _body(spec: TokenizerSpec, known: Mapping[str, Any], facts: Facts) -> list[str]:
-    parts = [f"# {spec.name}", _summary(spec), _usage(spec), _contract(spec, known)]
+def _body(name: str, told: _Told, facts: Facts) -> list[str]:
+    parts = [f"# {name}", told.summary, told.usage, told.contract]
     parts.append("## Made from\n\n" + (_bullets(facts.data) or "Nothing was recorded."))
     if facts.training:
-        rows = "\n".join(f"| {key} | {value} |" for key, value in facts.training.items())
-        parts.append(f"## Training\n\n| what | value |\n|---|---|\n{rows}")
+        parts.append(_table("Training", facts.training))
     parts.append("## Measured")
     parts += [
         f"{report.task} on {report.dataset_name or report.dataset}:\n\n{report.to_markdown()}"
@@ -144,8 +184,12 @@ def _contract(spec: TokenizerSpec, known: Mapping[str, Any]) -> str:
         "spec": f"`{known['spec_hash']}`",
         "weights file": f"sha256 `{known['weights_file_sha256']}`",
     }
+    return _table("Contract", rows)
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> str:
     lines = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    return f"## Contract\n\n| what | value |\n|---|---|\n{lines}"
+    return f"## {title}\n\n| what | value |\n|---|---|\n{lines}"
 
 
 def _write_evals(folder: Path, facts: Facts) -> None:

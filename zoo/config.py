@@ -7,6 +7,7 @@ keys are refused with the nearest name: a misspelt option must not silently trai
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -33,7 +34,8 @@ def config_from_json(cls: type[T], known: Mapping[str, Any]) -> T:
                 allowed=", ".join(fields),
                 hint=nearest(key, fields),
             )
-    return cls(**{key: _typed(value) for key, value in known.items()})
+    hints = typing.get_type_hints(cls)
+    return cls(**{key: _typed(value, hints[key]) for key, value in known.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -46,9 +48,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _typed(value: Any) -> Any:
+def _typed(value: Any, hint: Any) -> Any:
+    """A plain value as the type that the field declares."""
+    inner = typing.get_args(hint)
     if isinstance(value, list):
-        return tuple(_typed(item) for item in value)
+        hints = inner[:1] * len(value) if Ellipsis in inner else inner
+        return tuple(
+            _typed(item, hints[i] if i < len(hints) else None) for i, item in enumerate(value)
+        )
     if isinstance(value, Mapping):
+        for option in (hint, *inner):
+            if dataclasses.is_dataclass(option) and not issubclass(option, QuantizerConfig):  # type: ignore[arg-type]
+                return config_from_json(option, value)  # type: ignore[arg-type]
         return QuantizerConfig.from_json(value)
     return value

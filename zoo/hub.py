@@ -18,28 +18,37 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.artefact import CONFIG, WEIGHTS, read_config
 from zoo.artefact import load as load_folder
 from zoo.artefact import save as save_folder
 from zoo.card import Facts
-from zoo.errors import NotFoundError, UnsafeFileError, ZooError, nearest
-from zoo.registry import presets
+from zoo.errors import NotFoundError, UnsafeFileError, UsageError, ZooError, nearest
+from zoo.generator import Generator
+from zoo.registry import generators, presets
 from zoo.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["load", "pull", "push", "shipped"]
+__all__ = ["load", "load_tokenizer", "pull", "push", "shipped"]
 
 SHIPPED = Path(__file__).parent / "pretrained"
 _UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".tar")
 _FILES = [CONFIG, WEIGHTS, "README.md", ".eval_results/*"]
 
 
-def load(name: str) -> Tokenizer:
-    """A model with trained weights, in eval mode."""
+def load_tokenizer(name: str) -> Tokenizer:
+    """A tokenizer with trained weights, in eval mode."""
+    model = load(name)
+    if isinstance(model, Generator):
+        raise UsageError(f"{name} is a generator", allowed="a tokenizer")
+    return model
+
+
+def load(name: str) -> Any:
+    """A tokenizer or generator with trained weights, in eval mode."""
     scheme, _, rest = name.partition(":")
     if scheme == "local-dir":
         return load_folder(Path(rest))
@@ -74,7 +83,7 @@ def pull(repo: str, folder: Path | None = None) -> Path:
 
 
 def push(
-    model: Tokenizer,
+    model: Tokenizer | Generator,
     repo: str,
     *,
     facts: Facts | None = None,
@@ -90,7 +99,7 @@ def push(
             api.upload_folder(
                 repo_id=address.repo_id,
                 folder_path=folder,
-                commit_message=message or f"Publish {model.spec.name}",
+                commit_message=message or f"Publish {model.name or model.family()}",
             )
     return str(address)
 
@@ -120,14 +129,14 @@ def _not_ours(repo: str, revision: str) -> ZooError:
 
 def _unknown(name: str) -> NotFoundError:
     with_weights = list(shipped())
-    if name in presets():
+    if name in {**presets(), **generators()}:
         return NotFoundError(
             f"{name} comes without trained weights",
             allowed=", ".join(with_weights),
             hint=f'zoo.create("{name}") builds it with fresh ones; zoo.training.fit trains it; '
             'a pretrained VAE of diffusers is loaded by "diffusers:ORG/NAME"',
         )
-    close = nearest(name, [*with_weights, *presets()])
+    close = nearest(name, [*with_weights, *presets(), *generators()])
     readings = f'"hf-hub:{name}" on the Hub, "local-dir:{name}" on this disk' if "/" in name else ""
     return NotFoundError(
         f"no model is called {name!r}",

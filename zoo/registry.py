@@ -1,12 +1,13 @@
 """Every model by name: `create` builds one, `list_models` finds them.
 
-A family is a module of `zoo/tokenizers` (or `zoo/generators`) that ends with `PRESETS`; it is found
+A family is a module of `zoo/tokenizers` or `zoo/generators` that ends with `PRESETS`; it is found
 by being there. A preset is a name, a configuration, and where it comes from: the paper, its
 published numbers, the systems that it makes work. Each family has `_tiny` presets, which the tests
 train and run; a full-size preset names the tiny one that stands for it.
 
     list_models("video/*", discrete=True)
     create("video/causal_cnn_fsq_488.k32768")
+    list_models("motion/*", kind="generator")
 """
 
 from __future__ import annotations
@@ -14,19 +15,25 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 import torch
 
+import zoo.generators
 import zoo.tokenizers
-from zoo.errors import NotFoundError, nearest
+from zoo.config import config_to_json
+from zoo.errors import NotFoundError, UsageError, nearest
+from zoo.generator import Generator
 from zoo.spec import TokenizerSpec
 from zoo.tokenizer import Tokenizer
 
-__all__ = ["Preset", "create", "families", "list_models", "preset", "presets"]
+__all__ = ["Preset", "create", "families", "generators", "list_models", "preset", "presets"]
+
+Kind = Literal["tokenizer", "generator"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Preset:
     """
 
     name: str
-    family: type[Tokenizer]
+    family: type[Tokenizer] | type[Generator]
     config: Any
     paper: str
     tiny: str = ""
@@ -49,41 +56,48 @@ class Preset:
     def is_tiny(self) -> bool:
         return not self.tiny
 
-    def build(self) -> Tokenizer:
+    def build(self) -> Tokenizer | Generator:
         """The model with fresh weights, in eval mode."""
         model = self.family(self.config)
         model.name = self.name
         return model.eval()
 
+    def build_json(self) -> dict[str, Any]:
+        """The configuration as an artefact records it."""
+        return config_to_json(self.config)
+
     @cached_property
     def spec(self) -> TokenizerSpec:
-        """What the model takes and gives, without allocating its weights."""
+        """What a tokenizer takes and gives, without allocating its weights."""
         with torch.device("meta"):
-            return self.build().describe()
+            model = self.build()
+        if isinstance(model, Generator):
+            raise UsageError(f"{self.name} is a generator: it has a space, not a spec")
+        return model.describe()
 
 
 @cache
-def families() -> Mapping[str, type[Tokenizer]]:
+def families() -> Mapping[str, type[Tokenizer] | type[Generator]]:
     """Every family by the name of its module."""
-    found = {preset.family.family(): preset.family for preset in presets().values()}
-    return dict(sorted(found.items()))
+    every = [*presets().values(), *generators().values()]
+    return dict(sorted((entry.family.family(), entry.family) for entry in every))
 
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """Every preset by its name."""
-    found: dict[str, Preset] = {}
-    for module in _modules():
-        for entry in module.PRESETS:
-            if entry.name in found:
-                raise ValueError(f"two presets are called {entry.name!r}")
-            found[entry.name] = entry
-    return dict(sorted(found.items()))
+    """Every preset of a tokenizer by its name."""
+    return _found(zoo.tokenizers)
+
+
+@cache
+def generators() -> Mapping[str, Preset]:
+    """Every preset of a generator by its name."""
+    return _found(zoo.generators)
 
 
 def preset(name: str) -> Preset:
     """The preset called `name`."""
-    known = presets()
+    known = presets() if name in presets() else {**presets(), **generators()}
     if name not in known:
         raise NotFoundError(
             f"no model is called {name!r}",
@@ -92,14 +106,15 @@ def preset(name: str) -> Preset:
     return known[name]
 
 
-def create(name: str) -> Tokenizer:
-    """A model with fresh weights; `load` gives trained ones."""
+def create(name: str) -> Any:
+    """A tokenizer or generator with fresh weights; `load` gives trained ones."""
     return preset(name).build()
 
 
 def list_models(
     pattern: str = "*",
     *,
+    kind: Kind = "tokenizer",
     modality: str | None = None,
     discrete: bool | None = None,
     streaming: bool | None = None,
@@ -109,7 +124,7 @@ def list_models(
     """Names of the presets that match a wildcard and every capability asked for."""
     return [
         name
-        for name, entry in presets().items()
+        for name, entry in (presets() if kind == "tokenizer" else generators()).items()
         if fnmatch.fnmatchcase(name, pattern)
         and (serves is None or serves in entry.serves)
         and _capable(entry, modality, discrete, streaming, ordered)
@@ -125,6 +140,14 @@ def _capable(
 ) -> bool:
     if modality is discrete is streaming is ordered is None:
         return True
+    if issubclass(entry.family, Generator):
+        space = entry.config.space
+        return (
+            modality in (None, space.modality)
+            and discrete in (None, space.discrete)
+            and not streaming
+            and not ordered
+        )
     spec = entry.spec
     return (
         modality in (None, spec.modality)
@@ -134,6 +157,12 @@ def _capable(
     )
 
 
-def _modules() -> Iterator[Any]:
-    for found in pkgutil.iter_modules(zoo.tokenizers.__path__):
-        yield importlib.import_module(f"zoo.tokenizers.{found.name}")
+def _found(package: ModuleType) -> Mapping[str, Preset]:
+    """The presets of all modules of a package."""
+    found: dict[str, Preset] = {}
+    for name in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for entry in importlib.import_module(name.name).PRESETS:
+            if entry.name in found:
+                raise ValueError(f"two presets are called {entry.name!r}")
+            found[entry.name] = entry
+    return dict(sorted(found.items()))

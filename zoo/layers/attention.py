@@ -83,19 +83,26 @@ class SwiGLU(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of `x (B, N, dim)` to itself, or to a `context (B, M, width)`."""
+    """Multi-head attention of `x (B, N, dim)` to itself, or to a `context (B, M, width)`.
 
-    def __init__(self, dim: int, heads: int, context: int = 0):
+    With `shared`, that many heads of keys and values serve groups of the queries' heads.
+    """
+
+    def __init__(self, dim: int, heads: int, context: int = 0, shared: int = 0):
         super().__init__()
         if dim % (2 * heads):
             raise UsageError(
                 f"{dim} channels do not make {heads} heads of pairs",
                 allowed=f"a multiple of {2 * heads}",
             )
-        self.heads = heads
+        if shared and heads % shared:
+            raise UsageError(
+                f"{heads} heads cannot share {shared} heads of keys", allowed=f"divisors of {heads}"
+            )
+        self.width, self.grouped = dim // heads, shared not in (0, heads)
         self.query = nn.Linear(dim, dim, bias=False)
-        self.key_value = nn.Linear(context or dim, 2 * dim, bias=False)
-        self.query_norm, self.key_norm = nn.RMSNorm(dim // heads), nn.RMSNorm(dim // heads)
+        self.key_value = nn.Linear(context or dim, 2 * self.width * (shared or heads), bias=False)
+        self.query_norm, self.key_norm = nn.RMSNorm(self.width), nn.RMSNorm(self.width)
         self.out = nn.Linear(dim, dim)
 
     def forward(
@@ -106,8 +113,12 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         state: State | None = None,
         keep: int = 0,
+        causal: bool = False,
     ) -> Tensor:
-        """`angles` are those of `x`; with a `state`, the last `keep` tokens are kept in it."""
+        """`angles` are those of `x`; with a `state`, the last `keep` tokens are kept in it.
+
+        `causal` is the mask that lets nothing see what comes after it, and faster than that.
+        """
         query = self.query_norm(self._split(self.query(x)))
         key, value = self.key_value(x if context is None else context).chunk(2, dim=-1)
         key, value = self.key_norm(self._split(key)), self._split(value)
@@ -115,11 +126,13 @@ class Attention(nn.Module):
             query, key = rotate(query, angles), rotate(key, angles)
         if state is not None:
             key, value = self._continued(key, value, state, keep)
-        y = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        y = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=self.grouped
+        )
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.unflatten(-1, (-1, self.width)).transpose(1, 2)
 
     def _continued(
         self, key: Tensor, value: Tensor, state: State, keep: int

@@ -168,7 +168,7 @@ class Prior(nn.Module):
         y = torch.cat([start, self.stem(values[:, :-1])], dim=1)
         count = y.shape[1]
         mask = torch.ones(count, count, dtype=torch.bool, device=y.device).tril()
-        width = y.shape[-1] // self.layers[0].attention.heads
+        width = self.layers[0].attention.width
         angles = rotary_angles(grid_positions((count,), y.device), width)
         for layer in self.layers:
             y = layer(y, mask=mask, angles=angles)

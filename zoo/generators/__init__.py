@@ -1,0 +1,1 @@
+"""Generators: one file for each objective, ending with its presets."""
