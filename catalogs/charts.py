@@ -17,9 +17,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 __all__ = [
     "Bar",
+    "Curve",
     "Histogram",
+    "Mark",
+    "Panel",
     "Point",
     "bar_chart",
+    "curves_chart",
     "histogram_chart",
     "nice_ticks",
     "scatter_chart",
@@ -75,6 +79,37 @@ class Point:
     group: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A named line through points (x, share); a point whose share is None is left out."""
+
+    label: str
+    points: Sequence[tuple[float, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A named place on the horizontal axis; `low` and `high` shade a range around it."""
+
+    label: str
+    x: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Shares over one measure, places on it, and rows of single values below."""
+
+    label: str
+    low: float
+    high: float
+    curves: Sequence[Curve]
+    marks: Sequence[Mark]
+    rows: Sequence[tuple[str, Sequence[float]]]
+    note: str = ""
+
+
 @cache
 def _font(size: float) -> _Font:
     return ImageFont.load_default(size * SCALE)
@@ -102,6 +137,11 @@ class _Canvas:
         corners[2] -= 1
         corners[3] -= 1
         self._draw.rounded_rectangle(corners, radius * SCALE, fill=fill)
+
+    def line(self, points: Sequence[tuple[float, float]], ink: str, width: float = 2) -> None:
+        if len(points) > 1:
+            scaled = [(x * SCALE, y * SCALE) for x, y in points]
+            self._draw.line(scaled, fill=ink, width=round(width * SCALE), joint="curve")
 
     def png(self) -> bytes:
         out = BytesIO()
@@ -192,6 +232,68 @@ def scatter_chart(
         place = x - 8 if leftwards else x + 8
         canvas.text(place, y, point.label, size=11, anchor="rm" if leftwards else "lm")
     return canvas.png()
+
+
+def curves_chart(title: str, panels: Sequence[Panel], *, subtitle: str = "") -> bytes:
+    """Shares from 0 to 1 over a measure, one panel below the other, as a PNG."""
+    heights = [_PANEL + 18 * len(panel.rows) for panel in panels]
+    canvas = _Canvas(WIDTH, 58 + sum(heights))
+    _heading(canvas, title, subtitle)
+    top = 58.0
+    for panel, height in zip(panels, heights, strict=True):
+        _draw_panel(canvas, panel, top)
+        top += height
+    return canvas.png()
+
+
+_PANEL = 276
+"""Height of a panel without its rows of values."""
+
+
+def _draw_panel(canvas: _Canvas, panel: Panel, top: float) -> None:
+    left, right, first, bottom = 72.0, WIDTH - 24.0, top + 44, top + 214
+    span = panel.high - panel.low or 1
+
+    def across(x: float) -> float:
+        return left + (right - left) * min(max((x - panel.low) / span, 0.0), 1.0)
+
+    _legend(canvas, panel, left, top)
+    for mark in panel.marks:
+        if mark.low is not None and mark.high is not None:
+            canvas.box(across(mark.low), first, across(mark.high), bottom, TRACK)
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = bottom - (bottom - first) * tick
+        canvas.box(left, y - 0.5, right, y + 0.5, GRID)
+        canvas.text(left - 10, y, f"{tick:.0%}", size=11, ink=QUIET, anchor="rm")
+    for number, curve in enumerate(panel.curves):
+        known = [
+            (across(x), bottom - (bottom - first) * y) for x, y in curve.points if y is not None
+        ]
+        canvas.line(known, GROUPS[number % len(GROUPS)])
+    for number, mark in enumerate(panel.marks):
+        x = across(mark.x)
+        canvas.box(x - 0.75, first, x + 0.75, bottom, INK if number == 0 else GROUPS[3])
+        anchor = "la" if x < (left + right) / 2 else "ra"
+        ink = INK if number == 0 else GROUPS[3]
+        canvas.text(x, first - 14 * (number + 1), mark.label, size=11, ink=ink, anchor=anchor)
+    for number, (label, values) in enumerate(panel.rows):
+        y = bottom + 12 + 18 * number
+        canvas.text(left - 10, y, label, size=11, ink=QUIET, anchor="rm")
+        for value in values:
+            x = across(value)
+            canvas.box(x - 3, y - 3, x + 3, y + 3, GROUPS[(2, 1)[number % 2]], 3)
+    axis = Histogram(panel.low, panel.high, ())
+    _horizontal_axis(canvas, axis, panel.label, left, right, bottom + 18 * len(panel.rows) + 4)
+
+
+def _legend(canvas: _Canvas, panel: Panel, left: float, top: float) -> None:
+    x = left
+    for number, curve in enumerate(panel.curves):
+        canvas.box(x, top + 1, x + 14, top + 4, GROUPS[number % len(GROUPS)])
+        canvas.text(x + 20, top + 2.5, curve.label, size=11, ink=QUIET, anchor="lm")
+        x += 20 + canvas.width_of(curve.label, 11) + 18
+    room = WIDTH - 24 - x
+    canvas.text(WIDTH - 24, top + 2.5, _fitted(canvas, panel.note, room, 11), size=11, anchor="rm")
 
 
 def _widened(values: Sequence[float]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from clipmill.cli.options import (
     AtVersion,
     CatalogPath,
     Setting,
+    known_operators,
     open_catalog,
     parse_pairs,
 )
@@ -70,7 +71,7 @@ def select(
         name,
         set_gates=parse_pairs(set_, "--set"),
         cutting=cutting,
-        operators=_operators(),
+        operators=known_operators(),
     )
     if as_json:
         print_json(result.to_dict())
@@ -109,7 +110,7 @@ def why(
         open_catalog(catalog),
         clip,
         _recipe_or_selection(recipe, selection),
-        operators=_operators() if recipe else None,
+        operators=known_operators() if recipe else None,
     )
     if as_json:
         print_json(found.to_dict())
@@ -159,7 +160,9 @@ def funnel(
 
     source = open_catalog(catalog, at)
     asked = _recipe_or_selection(recipe, selection) or find_selection(source).name
-    flow = count(source, asked, parse_pairs(set_, "--set"), cutting=cutting, operators=_operators())
+    flow = count(
+        source, asked, parse_pairs(set_, "--set"), cutting=cutting, operators=known_operators()
+    )
     if as_json:
         print_json(flow.to_dict())
     else:
@@ -206,7 +209,7 @@ def diff(
         a_version=version_a,
         b_version=version_b,
         examples=examples,
-        operators=_operators(),
+        operators=known_operators(),
     )
     if as_json:
         print_json(found.to_dict())
@@ -244,24 +247,6 @@ def _side(catalog: Catalog, text: str) -> tuple[Recipe | str, int | None]:
                 allowed=f"{no_selection.allowed or 'no selection yet'}; {no_recipe.allowed}",
                 hint=no_selection.hint or no_recipe.hint,
             ) from None
-
-
-def _operators() -> dict[str, list[str]]:
-    """Every operator and its columns: tells a score that is missing from one that nobody knows.
-
-    This only serves better errors, so an operator that cannot be loaded here counts as one without
-    columns.
-    """
-    from catalogs.errors import ClipmillError
-    from curation.operators import names, operator_class
-
-    columns: dict[str, list[str]] = {}
-    for name in names():
-        try:
-            columns[name] = [column.name for column in operator_class(name).columns]
-        except ClipmillError:
-            columns[name] = []
-    return columns
 
 
 def _print_funnel(flow: Funnel) -> None:

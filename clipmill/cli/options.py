@@ -15,6 +15,7 @@ __all__ = [
     "CatalogPath",
     "Setting",
     "Strict",
+    "known_operators",
     "leave_if_quarantined",
     "open_catalog",
     "parse_pairs",
@@ -58,6 +59,24 @@ def parse_pairs(texts: list[str] | None, option: str) -> dict[str, str]:
             raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
         pairs[name.strip()] = value.strip()
     return pairs
+
+
+def known_operators() -> dict[str, list[str]]:
+    """Every operator and its columns: tells a score that is missing from one that nobody knows.
+
+    This only serves better errors, so an operator that cannot be loaded here counts as one without
+    columns.
+    """
+    from catalogs.errors import ClipmillError
+    from curation.operators import names, operator_class
+
+    columns: dict[str, list[str]] = {}
+    for name in names():
+        try:
+            columns[name] = [column.name for column in operator_class(name).columns]
+        except ClipmillError:
+            columns[name] = []
+    return columns
 
 
 def leave_if_quarantined(strict: bool, quarantined: int) -> None:

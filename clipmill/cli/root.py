@@ -27,6 +27,7 @@ GROUPS = (
     ("Ask", "clipmill.cli.ask"),
     ("Decide", "clipmill.cli.decide"),
     ("Trust", "clipmill.cli.trust"),
+    ("Label", "clipmill.cli.label"),
     ("Share", "clipmill.cli.share"),
     ("Model", "clipmill.cli.models"),
     ("Tokens", "clipmill.cli.tokens"),

@@ -127,3 +127,20 @@ def test_captions_are_imported_and_what_found_no_clip_is_told(
     refused = clipmill("caption", catalog, labels)
     assert refused.exit_code == 2
     assert "--import" in refused.stderr
+
+
+def test_clips_to_label_come_with_their_pictures(
+    clipmill: Any, looked: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "long.yaml"
+    recipe.write_text("name: long\ngates: {length: duration_s >= 1}\n")
+    drawn = ("--recipe", recipe, "--anywhere", 9, "--to", tmp_path / "all", "--sheets")
+    done = clipmill("sample", looked, *drawn)
+    assert done.exit_code == 0, done.stderr
+    assert "no body is stored" in done.stderr
+    lines = (tmp_path / "all" / "labels.csv").read_text().splitlines()
+    sheets = {line.split(",")[2]: line.rpartition(",")[2] for line in lines[1:]}
+    assert sheets["thing.bvh"] == ""
+    for name in ("wave.bvh", "film.mp4"):
+        with Image.open(tmp_path / "all" / sheets[name]) as sheet:
+            assert sheet.width > 100
