@@ -1,10 +1,12 @@
 """What the verb `encode` costs beside the network: checks, padding, cutting, joining.
 
-    python bench/encode.py [NAME ...] [--seconds 2] [--turns 5]
+    python bench/encode.py [NAME ...] [--seconds 10]
 
-For each model (by default the first small one of each family) the same clip is encoded by
-`encode`, and by a bare loop that calls the family's `encode_piece` on pieces cut beforehand. Both
-take turns; figures are processor seconds of one thread, medians of all turns. `whole` is one piece
+For each model (by default the shipped ones and the first small one of each family) the same clip
+is encoded by `encode`, and by a bare loop that calls the family's `encode_piece` on pieces cut
+beforehand: the same network on the same shapes. Clips have the size of real work: 17 frames of
+128x128, 64 and 196 frames of motion; others where a family takes a fixed window. They take turns
+call by call; figures are processor time of one thread, medians of all calls. `whole` is one piece
 as long as the clip, what a family that need not keep its ids could do.
 """
 
@@ -25,13 +27,15 @@ import torch
 from torch import Tensor
 
 import zoo
+from zoo.hub import load, shipped
 from zoo.pieces import Cutter
 from zoo.registry import presets
 from zoo.tokenizer import Tokenizer
 
 OVERHEAD_AT_MOST = 0.03
-STEPS = 5
-"""Steps of the length rule in the clip."""
+FRAMES = {"BCTHW": (17,), "BTD": (64, 196), "BTJC": (64, 196)}
+"""Lengths of clips by layout."""
+SIDE = 128
 
 Figures = dict[str, Any]
 
@@ -40,11 +44,14 @@ def main() -> None:
     """Measure each model, print the table and one line of JSON."""
     torch.set_num_threads(1)
     options = _options()
-    print(f"{'':<44}{'encode ms':>11}{'bare ms':>9}{'overhead':>10}{'whole ms':>10}")
+    print(f"{'':<38}{'frames':>6}{'encode ms':>11}{'bare ms':>9}{'overhead':>10}{'whole ms':>10}")
     rows = []
-    for name in options.names or small_ones():
-        rows.append(measured(name, options.seconds, options.turns))
-        print(line(rows[-1]), flush=True)
+    for name in options.names or [*sorted(shipped()), *small_ones()]:
+        torch.manual_seed(0)
+        model = load(name) if name in shipped() else zoo.create(name)
+        for clip in clips_for(model):
+            rows.append(measured(model, clip, options.seconds))
+            print(line(rows[-1]), flush=True)
     over = sum(row["overhead"] > OVERHEAD_AT_MOST for row in rows)
     print(f"\n{len(rows) - over} of {len(rows)} within {OVERHEAD_AT_MOST:.0%}")
     print(json.dumps({
@@ -59,8 +66,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", metavar="NAME", help="presets or shipped models")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each contender's turn")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each clip")
     return parser.parse_args()
 
 
@@ -73,25 +79,22 @@ def small_ones() -> list[str]:
     return sorted(first.values())
 
 
-def model_named(name: str) -> Tokenizer:
-    torch.manual_seed(0)
-    return (zoo.create(name) if name in presets() else zoo.load(name)).eval()
-
-
-def clip_for(model: Tokenizer) -> Tensor:
-    """One clip of some steps, random inside the value range."""
-    shape = list(model.example_shape(1))
-    rule, time_axis = model.spec.length, model.spec.layout.index("T")
-    if model.spec.streaming:
-        shape[time_axis] = rule.first + STEPS * rule.step
-    return torch.rand(shape) * 2 - 1
+def clips_for(model: Tokenizer) -> list[Tensor]:
+    """Clips of each length, random inside the value range."""
+    spec, shape = model.spec, list(model.example_shape(1))
+    time_axis = spec.layout.index("T")
+    if spec.layout == "BCTHW" and not spec.size:
+        shape[-2:] = (SIDE, SIDE)
+    lengths = FRAMES[spec.layout] if spec.streaming else (shape[time_axis],)
+    return [
+        torch.rand(*shape[:time_axis], frames, *shape[time_axis + 1 :]) * 2 - 1
+        for frames in lengths
+    ]
 
 
 @torch.no_grad()
-def measured(name: str, seconds: float, turns: int) -> Figures:
+def measured(model: Tokenizer, clip: Tensor, seconds: float) -> Figures:
     """Processor milliseconds of a clip: by `encode`, bare, and as one piece."""
-    model = model_named(name)
-    clip = clip_for(model)
     cutter = Cutter(model.spec, model.pace)
     pieces = list(cutter.pieces(clip))
     padded = cutter.pad(clip, model.spec.length.padded(clip.shape[cutter.time]))
@@ -106,29 +109,30 @@ def measured(name: str, seconds: float, turns: int) -> Figures:
         "bare": lambda: bare(pieces),
         "whole": lambda: bare([padded]),
     }
-    spent: dict[str, list[float]] = {contender: [] for contender in contenders}
-    for _ in range(turns):
-        for contender, function in contenders.items():
-            spent[contender].append(milliseconds(function, seconds))
-    figures: Figures = {f"{key}_ms": round(median(ms), 3) for key, ms in spent.items()}
-    ratios = [a / b for a, b in zip(spent["encode"], spent["bare"], strict=True)]
-    return {"name": name, "frames": clip.shape[cutter.time], **figures,
-            "overhead": round(median(ratios) - 1, 4)}  # fmt: skip
+    spent = {contender: [milliseconds(call)] for contender, call in contenders.items()}
+    ends = time.process_time() + seconds
+    while time.process_time() < ends:
+        for contender, call in contenders.items():
+            spent[contender].append(milliseconds(call))
+    figures: Figures = {key: round(median(ms[1:] or ms), 3) for key, ms in spent.items()}
+    return {
+        "name": model.spec.name,
+        "frames": clip.shape[cutter.time],
+        **{f"{key}_ms": value for key, value in figures.items()},
+        "overhead": round(figures["encode"] / figures["bare"] - 1, 4),
+    }
 
 
-def milliseconds(function: Callable[[], object], seconds: float) -> float:
-    """Processor time of a call, after one that is not counted."""
-    function()
-    began, calls = time.process_time(), 0
-    while (spent := time.process_time() - began) < seconds:
-        function()
-        calls += 1
-    return 1000 * spent / calls
+def milliseconds(call: Callable[[], object]) -> float:
+    """Processor time of a call."""
+    began = time.process_time()
+    call()
+    return 1000 * (time.process_time() - began)
 
 
 def line(row: Figures) -> str:
     return (
-        f"{row['name']:<44}{row['encode_ms']:>11.2f}{row['bare_ms']:>9.2f}"
+        f"{row['name']:<38}{row['frames']:>6}{row['encode_ms']:>11.2f}{row['bare_ms']:>9.2f}"
         f"{row['overhead']:>10.1%}{row['whole_ms']:>10.2f}"
     )
 

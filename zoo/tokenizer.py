@@ -14,7 +14,6 @@ cannot move an id.
 from __future__ import annotations
 
 import itertools
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,13 +29,9 @@ from zoo.inputs import check_input
 from zoo.pieces import Cutter
 from zoo.spec import TokenizerSpec, hash_tensors
 from zoo.tokens import Tokens, join_streams
+from zoo.watch import Watch
 
 __all__ = ["Reconstruction", "State", "Tokenizer"]
-
-_VERSION = operator.attrgetter("_version", "dtype")
-
-_Marks = tuple[list[int], list[tuple[int, torch.dtype]], list[Tensor]]
-"""Addresses and versions of tensors; they are held so that no other one takes an address."""
 
 State = dict[Any, Any]
 """What a family carries from one piece of a clip to the next; the keys are its modules."""
@@ -79,7 +74,8 @@ class Tokenizer(nn.Module, ABC):
     def __init__(self, config: Any):
         super().__init__()
         self.config = config
-        self._described: tuple[_Marks, TokenizerSpec] | None = None
+        self._watch: Watch | None = None
+        self._described: TokenizerSpec | None = None
 
     @abstractmethod
     def describe(self) -> TokenizerSpec:
@@ -107,11 +103,14 @@ class Tokenizer(nn.Module, ABC):
     @property
     def spec(self) -> TokenizerSpec:
         """The contract, with the hash of the weights as they are now."""
-        marks = self._marks()
-        if self._described is None or self._described[0][:2] != marks[:2]:
+        self._watched()
+        return self._spec()
+
+    def _spec(self) -> TokenizerSpec:
+        if self._described is None:
             tensors = list(self._encoding_tensors())
             floats = [t.dtype for _, t in tensors if t.is_floating_point()]
-            described = replace(
+            self._described = replace(
                 self.describe(),
                 name=self.name or self.family(),
                 family=self.family(),
@@ -120,8 +119,7 @@ class Tokenizer(nn.Module, ABC):
                 weights_sha256=hash_tensors(tensors),
                 encoding=self._encoding_config(),
             )
-            self._described = (marks, described)
-        return self._described[1]
+        return self._described
 
     @torch.no_grad()
     def encode(self, x: Tensor, *, fps: float | None = None) -> Tokens:
@@ -224,8 +222,11 @@ class Tokenizer(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the weights are; tokens come back there."""
-        tensors = itertools.chain(self.parameters(), self.buffers())
-        return next((tensor.device for tensor in tensors), torch.device("cpu"))
+        for module in self.modules():
+            for tensor in itertools.chain(module._parameters.values(), module._buffers.values()):
+                if tensor is not None:
+                    return tensor.device
+        return torch.device("cpu")
 
     def _decode_clip(self, clip: Tokens, cutter: Cutter) -> Tensor:
         spec, state = clip.spec, State()
@@ -256,25 +257,24 @@ class Tokenizer(nn.Module, ABC):
         return x.to(device=self.device, dtype=getattr(torch, spec.precision))
 
     def _ready(self) -> tuple[TokenizerSpec, Cutter]:
-        if any(module.training for module in _tree([self])):
+        if self._watched().training:
             self.eval()
-        spec = self.spec
+        spec = self._spec()
         return spec, Cutter(spec, self.pace)
 
+    def _watched(self) -> Watch:
+        """Forgets the spec when what it was made of is no longer there."""
+        if self._watch is None or not self._watch.unchanged:
+            parts = [getattr(self, side, None) for side in self.encode_side]
+            below = [part.modules() for part in parts if isinstance(part, nn.Module)]
+            self._watch = Watch(self.modules(), itertools.chain([self], *below))
+            self._described = None
+        return self._watch
+
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
-        """Moves and casts put other data into the same parameters, which no mark tells."""
+        """Moves and casts put other data into the same parameters, which no version tells."""
         self._described = None
         return super()._apply(fn, recurse)
-
-    def _marks(self) -> _Marks:
-        """Other ones when a tensor of the encode side is another; taken with every call."""
-        parts = [getattr(self, side, None) for side in self.encode_side]
-        tensors = [part for part in parts if isinstance(part, Tensor)]
-        for module in _tree([part for part in parts if isinstance(part, nn.Module)]):
-            for own in (module._parameters, module._buffers):
-                if own:
-                    tensors += [tensor for tensor in own.values() if tensor is not None]
-        return list(map(id, tensors)), list(map(_VERSION, tensors)), tensors
 
     def _encoding_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """What `state_dict` has of the encode side; that one takes as long as a short clip."""
@@ -294,15 +294,6 @@ class Tokenizer(nn.Module, ABC):
             for key, value in config_to_json(self.config).items()
             if not key.startswith("decoder_") and key not in self.decode_only
         }
-
-
-def _tree(roots: list[nn.Module]) -> list[nn.Module]:
-    """The roots and all modules below them, several times faster than `modules()`."""
-    found = list(roots)
-    for module in found:
-        if module._modules:
-            found += [part for part in module._modules.values() if part is not None]
-    return found
 
 
 def _state_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -145,6 +145,8 @@ def join_streams(
     parts: Sequence[Mapping[str, Tensor]], dim: int, spec: TokenizerSpec
 ) -> dict[str, Tensor]:
     """Every stream of all parts along `dim`; where one is shorter on an open axis, ends follow."""
+    if len(parts) == 1:
+        return dict(parts[0])
     joined = {}
     for name in parts[0]:
         arrays, end = [part[name] for part in parts], spec.stream(name).end
