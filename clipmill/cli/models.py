@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,34 +59,21 @@ def list_(
       clipmill zoo list "video/*" --discrete --streaming
       clipmill zoo list --weights
     """
-    from zoo.hub import shipped
-    from zoo.registry import list_models, preset
+    from zoo.table import Listed, listed
 
-    names = list_models(
-        pattern, modality=modality, discrete=discrete, streaming=streaming, ordered=ordered
+    found = listed(
+        pattern,
+        modality=modality,
+        discrete=discrete,
+        streaming=streaming,
+        ordered=ordered,
+        weights=weights or None,
     )
-    trained = shipped()
-    rows = [_row(preset(name), name in trained) for name in names if name in trained or not weights]
+    rows = [asdict(row) for row in found]
     if as_json:
         print_json(rows)
         return
-    print_table(list(rows[0]) if rows else ["name"], [list(row.values()) for row in rows])
-
-
-def _row(preset: Preset, trained: bool) -> dict[str, Any]:
-    spec = preset.spec
-    return {
-        "name": preset.name,
-        "modality": spec.modality,
-        "frames": str(spec.length),
-        "compression": "x".join(map(str, spec.compression)),
-        "codes": " + ".join(
-            "x".join(map(str, stream.levels)) or f"{stream.channels} channels"
-            for stream in spec.streams
-        ),
-        "streaming": spec.streaming,
-        "weights": trained,
-    }
+    print_table([field.name for field in fields(Listed)], [list(row.values()) for row in rows])
 
 
 @zoo_app.command()
@@ -98,13 +86,14 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """
     from zoo.hub import shipped
     from zoo.registry import preset
+    from zoo.table import row_of
 
     entry = preset(name)
     folder = shipped().get(name)
+    rows = asdict(row_of(entry, folder is not None)) | _contract(entry) | _origin(entry)
     if as_json:
-        print_json({**_row(entry, folder is not None), **_origin(entry), **_contract(entry)})
+        print_json(rows)
         return
-    rows = {**_row(entry, folder is not None), **_contract(entry), **_origin(entry)}
     print_table(["what", "value"], [[key, _text(value)] for key, value in rows.items()])
     if folder is not None:
         note(f"its card: {folder / 'README.md'}")

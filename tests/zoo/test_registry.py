@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from zoo.artefact import load
 from zoo.docs import page
 from zoo.errors import InputError, NotFoundError, SpecMismatchError, UnsafeFileError, UsageError
 from zoo.registry import Preset, presets
+from zoo.table import from_registry, listed
 from zoo.tokenizer import Reconstruction, Tokenizer
 from zoo.tokens import Tokens
 
@@ -293,6 +295,29 @@ def _at_30_fps(tokenizer: Tokenizer):
     described = replace(tokenizer.describe(), fps=30.0)
     tokenizer._described = None
     return lambda: described
+
+
+def test_the_list_of_models_is_in_step_with_the_registry() -> None:
+    stored = {row.name: row for row in listed()}
+    now = {row.name: row for row in from_registry()}
+    assert stored == now, "make it anew: python -m zoo.table > zoo/models.tsv"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"modality": "motion"},
+        {"discrete": False},
+        {"streaming": True, "discrete": True},
+        {"ordered": True},
+    ],
+)
+def test_the_list_finds_what_the_registry_finds(asked: dict[str, Any]) -> None:
+    assert [row.name for row in listed("*_tiny", **asked)] == list_models("*_tiny", **asked)
+
+
+def test_the_list_knows_what_comes_trained() -> None:
+    assert [row.name for row in listed(weights=True)] == ["motion/starter", "video/starter"]
 
 
 def test_the_page_of_models_is_in_step_with_the_registry() -> None:
