@@ -29,19 +29,14 @@ from curation.media.geometry import Geometry, geometry_of
 from curation.media.health import DecodeHealth
 from curation.media.probe import SourceProbe, probe_packets
 from curation.media.stream import LoopFilter, StreamDecoder, demuxed
+from curation.media.studio import Plane, Planes, StudioPlanes
 from curation.operators import StoryFrame
 from curation.signals import TransNet, VideoMeter, VideoSignals, load_transnet
 
 __all__ = ["MeasuredVideo", "chunks_of", "measure_video", "measure_whole", "warm_up"]
 
-Plane = NDArray[np.uint8]
-Planes = tuple[Plane, Plane, Plane]
-
 KEPT_BYTES = 64 << 20
 """Streams up to this size are read once: their packets stay from the probe for the pass."""
-
-_NATIVE = frozenset({"yuv420p", "yuv422p", "yuv440p", "yuv444p"})
-_STUDIO_RANGE, _FULL_RANGE = 1, 2
 
 WHOLE_S = 1e9
 """A length of chunks that no source reaches."""
@@ -248,19 +243,9 @@ class _AvPictureMaker:
     """What the pictures of one stream share: geometry and scalers."""
 
     def __init__(self, geometry: Geometry):
-        from av.video.reformatter import VideoReformatter
-
         self.geometry = geometry
-        self._reformatter = VideoReformatter()
+        self.planes = StudioPlanes()
         self._small: FrameConverter | None = None
-
-    def native(self, frame: Any) -> Any:
-        """The frame as 8-bit studio-range planes of its own size."""
-        if frame.format.name in _NATIVE and frame.color_range != _FULL_RANGE:
-            return frame
-        return self._reformatter.reformat(
-            frame, format="yuv420p", dst_color_range=_STUDIO_RANGE, threads=1
-        )
 
     def small(self, frame: Any, short_side: int) -> Plane:
         if self._small is None:
@@ -275,16 +260,10 @@ class _AvPicture:
     maker: _AvPictureMaker
 
     def planes(self) -> Planes:
-        luma, blue, red = self.maker.native(self.frame).planes[:3]
-        return _view(luma), _view(blue), _view(red)
+        return self.maker.planes(self.frame)
 
     def small_rgb(self, short_side: int) -> Plane:
         return self.maker.small(self.frame, short_side)
-
-
-def _view(plane: Any) -> Plane:
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return rows[: plane.height, : plane.width]
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ _TEXT_WINDOW = (21, 5)
 _BAR_MEAN = 24
 _BAR_BRIGHTEST = 36
 _ROW_STEP = 16
+_SECOND_DIFFERENCE = np.array([[-1.0, 2.0, -1.0]])
 _LAPLACIAN_NOISE_GAIN = 6.0**0.5
 _FIRST_QUARTILE = 0.3186  # of |x| for a normal x, in standard deviations
 
@@ -71,14 +72,13 @@ def text_likeness(luma: Luma) -> float:
     puts one there.
     """
     right, left = luma[:, 1:], luma[:, :-1]
-    ups = _density(cv2.subtract(right, left) > _STROKE_STEP)
-    downs = _density(cv2.subtract(left, right) > _STROKE_STEP)
+    ups, downs = _density(cv2.subtract(right, left)), _density(cv2.subtract(left, right))
     return float(np.count_nonzero(cv2.min(ups, downs) >= _STROKE_SHARE)) / luma.size
 
 
-def _density(strokes: NDArray[np.bool_]) -> Luma:
-    """How full of strokes the window around each pixel is, 0..255."""
-    return cv2.blur(strokes.view(np.uint8) * np.uint8(255), _TEXT_WINDOW)
+def _density(steps: Luma) -> Luma:
+    """How full of strong steps the window around each pixel is, 0..255."""
+    return cv2.blur(cv2.compare(steps, _STROKE_STEP, cv2.CMP_GT), _TEXT_WINDOW)
 
 
 def blockiness(rows: Luma) -> float:
@@ -88,7 +88,8 @@ def blockiness(rows: Luma) -> float:
         return 1.0
     steps = cv2.absdiff(rows[:, 1 : usable + 1], rows[:, :usable])
     by_column = cv2.reduce(steps, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
-    by_phase = np.median(by_column.reshape(-1, 8), axis=0)
+    ranked = np.sort(by_column.reshape(-1, 8), axis=0)
+    by_phase = (ranked[len(ranked) // 2] + ranked[(len(ranked) - 1) // 2]) / 2
     return float((by_phase[7] + 0.5) / (by_phase[:7].mean() + 0.5))
 
 
@@ -96,9 +97,8 @@ def noise(rows: Luma) -> float:
     """Standard deviation of noise, from the second differences of the smoother samples."""
     if rows.shape[1] < 3:
         return 0.0
-    wide = rows[::2].astype(np.int16)
-    second = np.abs(2 * wide[:, 1:-1] - wide[:, :-2] - wide[:, 2:]).ravel()
-    counts = np.bincount(second)
+    second = np.abs(cv2.filter2D(rows[::2], cv2.CV_16S, _SECOND_DIFFERENCE)[:, 1:-1])
+    counts = np.bincount(second.ravel())
     total = np.cumsum(counts)
     quarter = int(np.searchsorted(total, second.size / 4))
     missing = second.size / 4 - (total[quarter] - counts[quarter])
@@ -121,7 +121,7 @@ def bars(luma: Luma) -> tuple[float, float, float, float]:
 
 
 def _flat_dark(luma: Luma, axis: int) -> NDArray[np.bool_]:
-    brightest = cv2.reduce(luma, axis, cv2.REDUCE_MAX).ravel()
+    brightest = luma.max(axis)
     total = cv2.reduce(luma, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
     dark: NDArray[np.bool_] = (brightest < _BAR_BRIGHTEST) & (total < _BAR_MEAN * luma.shape[axis])
     return dark

@@ -8,8 +8,10 @@ luma histograms (histogram) and the DCT hash (hash).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 
 from curation.signals.motion import motion_columns, whole_shifts
 
-__all__ = ["hash_bits", "measure_pairs", "thumbnails"]
+__all__ = ["Batch", "hash_bits", "measure_pairs", "thumbnails"]
 
 HIST_BINS = 128
 HASH_SIDE = 8
@@ -32,17 +34,32 @@ Frames = NDArray[np.uint8]
 Columns = dict[str, NDArray[Any]]
 
 
-def measure_pairs(frames: Frames, *, edges: bool) -> Columns:
-    """Columns for `frames[1:]`, each measured against its predecessor.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames, the first of which is only there to compare with, and what is made of them once."""
+
+    frames: Frames
+    """(n + 1, h, w, 3) RGB, h and w multiples of 8."""
+    luma: Frames
+    half: Frames
+    quarter: Frames
+
+    @classmethod
+    def of(cls, frames: Frames) -> Self:
+        half = _halved(frames)
+        return cls(frames, _converted(frames, cv2.COLOR_RGB2GRAY), half, _halved(half))
+
+
+def measure_pairs(batch: Batch, *, edges: bool) -> Columns:
+    """Columns for `batch.frames[1:]`, each measured against its predecessor.
 
     Args:
-        frames: (n + 1, h, w, 3) RGB, h and w multiples of 8.
+        batch: the frames.
         edges: measure `edge_delta`, which costs half as much as all the rest.
     """
+    frames, luma = batch.frames, batch.luma
     hsv = _converted(frames, cv2.COLOR_RGB2HSV)
-    luma = _converted(frames, cv2.COLOR_RGB2GRAY)
-    half = _halved(frames)
-    half_luma = _converted(half, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    half_luma = _converted(batch.half, cv2.COLOR_RGB2GRAY).astype(np.float32)
     shifts = whole_shifts(half_luma)
     columns: Columns = {
         **_hsv_changes(hsv),
@@ -50,7 +67,7 @@ def measure_pairs(frames: Frames, *, edges: bool) -> Columns:
         "phash": _hashes(luma[1:]),
         **_luma_statistics(luma[1:]),
         **_histogram_columns(luma),
-        **_unexplained(_halved(half), shifts // 2),
+        **_unexplained(batch.quarter, shifts // 2),
         **motion_columns(half_luma, shifts),
     }
     if edges:
@@ -58,9 +75,9 @@ def measure_pairs(frames: Frames, *, edges: bool) -> Columns:
     return columns
 
 
-def thumbnails(frames: Frames) -> Frames:
+def thumbnails(batch: Batch) -> Frames:
     """(n, h / 8, w / 8) luma in even values: the last bit is noise and costs space."""
-    luma = _converted(_halved(_halved(_halved(frames))), cv2.COLOR_RGB2GRAY)
+    luma = _converted(_halved(batch.quarter[1:]), cv2.COLOR_RGB2GRAY)
     return luma & np.uint8(0xFE)
 
 
@@ -116,12 +133,13 @@ def _histogram_columns(luma: Frames) -> Columns:
 
 
 def _hashes(luma: Frames) -> NDArray[np.int64]:
-    side = HASH_SIDE * HASH_LOWPASS
-    terms = np.empty((len(luma), HASH_SIDE * HASH_SIDE), np.float32)
-    for index, frame in enumerate(luma):
-        tile = cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA)
-        transformed = cv2.dct(np.float32(tile) / max(int(tile.max()), 1))
-        terms[index] = transformed[:HASH_SIDE, :HASH_SIDE].ravel()
+    count, side = len(luma), HASH_SIDE * HASH_LOWPASS
+    # Frames are multiples of 8 high, so their borders fall between the rows of the tall tile.
+    tall = cv2.resize(_as_one_image(luma), (side, count * side), interpolation=cv2.INTER_AREA)
+    tiles = tall.reshape(count, side, side).astype(np.float32)
+    tiles /= np.maximum(tiles.max((1, 2), keepdims=True), 1)
+    low = [cv2.dct(tile)[:HASH_SIDE, :HASH_SIDE] for tile in tiles]
+    terms = np.stack(low).reshape(count, -1)
     bits = terms > np.median(terms, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view("<i8").ravel().astype(np.int64)
 
@@ -132,22 +150,35 @@ def _unexplained(tiny: Frames, shifts: NDArray[np.intp]) -> Columns:
     Each pair is compared as it is and, where the picture travels, moved back by that shift; the
     smaller change counts.
     """
-    kernel = np.ones((3, 3), np.uint8)
-    ranges = [(frame, cv2.erode(frame, kernel), cv2.dilate(frame, kernel)) for frame in tiny]
-    values = np.empty((len(shifts), 2))
-    farthest = np.array(tiny.shape[2:0:-1]) // 4
-    for index, (before, after) in enumerate(pairwise(ranges)):
-        values[index] = _mean_and_share(_excess(before, after))
-        if shifts[index].any() and (np.abs(shifts[index]) <= farthest).all():
-            moved = _excess(*_overlap(before, after, *shifts[index].tolist()))
-            values[index] = min(tuple(values[index]), _mean_and_share(moved))
+    height, width = tiny.shape[1:3]
+    ranges = _ranges(tiny)
+    before, after = ([_as_one_image(part[at]) for part in ranges] for at in (np.s_[:-1], np.s_[1:]))
+    change = _excess(before, after).reshape(len(shifts), -1, width)[:, :height]
+    values = _means_and_shares(change)
+    farthest = np.array((width, height)) // 4
+    travels = shifts.any(1) & (np.abs(shifts) <= farthest).all(1)
+    for index in np.flatnonzero(travels).tolist():
+        one, two = ([part[at, :height] for part in ranges] for at in (index, index + 1))
+        moved = _excess(*_overlap(one, two, *shifts[index].tolist()))
+        values[index] = min(tuple(values[index]), tuple(_means_and_shares(moved[None])[0]))
     return {"unexplained": values[:, 0], "unexplained_share": values[:, 1]}
 
 
-_Range = tuple[Frames, Frames, Frames]
+def _ranges(tiny: Frames) -> list[Frames]:
+    """Frames and the lowest and highest values around each sample, with a row between frames.
+
+    That row keeps the frames of one tall image apart: it is never the lowest nor the highest.
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    above, below = (
+        np.pad(tiny, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=value) for value in (255, 0)
+    )
+    low = cv2.erode(_as_one_image(above), kernel).reshape(above.shape)
+    high = cv2.dilate(_as_one_image(below), kernel).reshape(below.shape)
+    return [above, low, high]
 
 
-def _excess(before: _Range, after: _Range) -> Frames:
+def _excess(before: Sequence[Frames], after: Sequence[Frames]) -> Frames:
     """Per pixel: how far each frame leaves the range of the other, mean of both ways."""
     ways = []
     for (values, _, _), (_, low, high) in ((after, before), (before, after)):
@@ -156,21 +187,21 @@ def _excess(before: _Range, after: _Range) -> Frames:
     return cv2.max(cv2.max(red, green), blue)
 
 
-def _mean_and_share(change: Frames) -> tuple[float, float]:
-    changed = cv2.countNonZero(cv2.compare(change, _CHANGED, cv2.CMP_GT))
-    return cv2.mean(change)[0], changed / change.size
+def _means_and_shares(change: Frames) -> NDArray[np.float64]:
+    """(n, 2): the mean of each picture, and the share of it that is above `_CHANGED`."""
+    flat = change.reshape(len(change), -1)
+    means = flat.sum(1, dtype=np.int64) * (1.0 / flat.shape[1])
+    return np.stack([means, np.count_nonzero(flat > _CHANGED, axis=1) / flat.shape[1]], axis=1)
 
 
-def _overlap(before: _Range, after: _Range, dx: int, dy: int) -> tuple[_Range, _Range]:
+def _overlap(
+    before: Sequence[Frames], after: Sequence[Frames], dx: int, dy: int
+) -> tuple[list[Frames], list[Frames]]:
     """The parts of two frames that show the same when the picture travels by (dx, dy)."""
     height, width = before[0].shape[:2]
     then = slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx))
     now = slice(max(0, dy), height - max(0, -dy)), slice(max(0, dx), width - max(0, -dx))
-    return (before[0][then], before[1][then], before[2][then]), (
-        after[0][now],
-        after[1][now],
-        after[2][now],
-    )
+    return [part[then] for part in before], [part[now] for part in after]
 
 
 def _edge_changes(value: Frames) -> NDArray[np.float64]:

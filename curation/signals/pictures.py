@@ -176,13 +176,13 @@ class PictureHasher:
         self._staged: list[Luma] = []
         self._hashed: list[tuple[Bytes, ...]] = []
 
-    def look(self, frame: int, pts: int, small: NDArray[np.uint8], change: float) -> None:
+    def look(self, frame: int, pts: int, luma: Luma, change: float) -> None:
         """Take a frame if its turn has come; frames in order.
 
         Args:
             frame: its number.
             pts: when it is shown.
-            small: the frame, (h, w, 3) RGB.
+            luma: the small frame.
             change: mean |change| of its samples since the frame before.
         """
         stretch, before = pts * self._ticks[0] // self._ticks[1], self._stretch
@@ -193,7 +193,7 @@ class PictureHasher:
         crops = before is None or stretch // CROPS_EVERY != before // CROPS_EVERY
         self._frames.append(frame)
         self._parts.append(halves * _HAS_HALVES + crops * _HAS_CROPS)
-        self._staged.append(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        self._staged.append(luma)
         if len(self._staged) == _BATCH:
             self._hash_staged()
 
@@ -294,7 +294,7 @@ def inside_bars(picture: Luma) -> Box | None:
 
 def _bars_along(picture: Luma, axis: int, *, marked: bool) -> float:
     """The share that dark lines take at each end; they may have marks on them."""
-    brightest = cv2.reduce(picture, axis, cv2.REDUCE_MAX).ravel()
+    brightest = picture.max(axis)
     lit = cv2.reduce(cv2.compare(picture, _LIT, cv2.CMP_GE), axis, cv2.REDUCE_AVG).ravel() / 255
     mean = cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
     ends = (brightest, lit, mean), (brightest[::-1], lit[::-1], mean[::-1])

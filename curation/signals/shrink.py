@@ -1,4 +1,4 @@
-"""From a decoded frame to the small RGB frame that is measured.
+"""From decoded frames to the small RGB frames that are measured.
 
 Cost does not depend on the size of the source: every output sample comes from 16 samples of the
 decoded planes (4 of chroma), read in two steps, which is enough for measurements at this scale.
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["shrink_planes", "small_size"]
+__all__ = ["Shrinker", "shrink_planes", "small_size"]
 
 _AREA = 96 * 56
 _MULTIPLE = 8
@@ -25,14 +25,50 @@ def small_size(width: int, height: int) -> tuple[int, int]:
     return cols, rows
 
 
+class Shrinker:
+    """Shrinks frames one at a time, while the decoder holds them, and converts them together.
+
+    Args:
+        size: width and height of the small frames.
+        room: for so many frames.
+    """
+
+    def __init__(self, size: tuple[int, int], room: int):
+        self.size = width, height = size
+        self._count = 0
+        # Chroma is needed at half the size; luma goes there in two steps.
+        self._planes = (
+            np.empty((room, 2 * height, 2 * width), np.uint8),
+            np.empty((room, height // 2, width // 2), np.uint8),
+            np.empty((room, height // 2, width // 2), np.uint8),
+        )
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, luma: Plane, blue: Plane, red: Plane) -> None:
+        """Take one frame as 8-bit Y, U and V planes of any chroma subsampling."""
+        for plane, room in zip((luma, blue, red), self._planes, strict=True):
+            target = room[self._count]
+            cv2.resize(plane, target.shape[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
+        self._count += 1
+
+    def take(self) -> NDArray[np.uint8]:
+        """(n, h, w, 3) RGB of all frames since the last time."""
+        count, (width, height) = self._count, self.size
+        self._count = 0
+        luma, blue, red = (room[:count] for room in self._planes)
+        small = cv2.resize(
+            luma.reshape(-1, 2 * width), (width, count * height), interpolation=cv2.INTER_AREA
+        )
+        # One tall picture in the layout I420: all of Y, then all of U, then all of V.
+        packed = np.concatenate([small, blue.reshape(-1, width), red.reshape(-1, width)])
+        return cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420).reshape(count, height, width, 3)
+
+
 def shrink_planes(luma: Plane, blue: Plane, red: Plane, size: tuple[int, int]) -> Plane:
     """(h, w, 3) RGB of `size` from 8-bit Y, U and V planes of any chroma subsampling."""
-    width, height = size
-    packed = np.empty((height * 3 // 2, width), np.uint8)
-    double = cv2.resize(luma, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
-    packed[:height] = cv2.resize(double, size, interpolation=cv2.INTER_AREA)
-    quarter = height // 4
-    for start, plane in ((height, blue), (height + quarter, red)):
-        chroma = cv2.resize(plane, (width // 2, height // 2), interpolation=cv2.INTER_LINEAR)
-        packed[start : start + quarter] = chroma.reshape(quarter, width)
-    return cv2.cvtColor(packed, cv2.COLOR_YUV2RGB_I420)
+    shrinker = Shrinker(size, 1)
+    shrinker.add(luma, blue, red)
+    frame: Plane = shrinker.take()[0]
+    return frame

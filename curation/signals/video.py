@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from catalogs.errors import UsageError
 from curation.signals.declare import DETAILS_PER_SECOND, SIGNALS
 from curation.signals.detail import DETAIL_SIGNALS, colourfulness, measure_detail
-from curation.signals.pairs import measure_pairs, thumbnails
+from curation.signals.pairs import Batch, measure_pairs, thumbnails
 from curation.signals.pictures import PictureHasher
-from curation.signals.shrink import Plane, shrink_planes, small_size
+from curation.signals.shrink import Plane, Shrinker, small_size
 from curation.signals.store import VideoSignals
 from curation.signals.transnet import TransNet
 
@@ -68,6 +68,8 @@ class VideoMeter:
         self._edges = edges
         self._network = network
         self._pts: list[int] = []
+        turned = self._quarter_turns % 2
+        self._shrinker = Shrinker(self.small_size[::-1] if turned else self.small_size, _BATCH)
         self._staged: list[Plane] = []
         self._last: NDArray[np.uint8] | None = None
         self._columns: list[dict[str, NDArray[Any]]] = []
@@ -78,9 +80,12 @@ class VideoMeter:
 
     def add_planes(self, pts: int, luma: Plane, blue: Plane, red: Plane) -> None:
         """Measure one decoded frame, given as 8-bit Y, U and V planes."""
-        size = self.small_size if self._quarter_turns % 2 == 0 else self.small_size[::-1]
-        small = self._upright(shrink_planes(luma, blue, red, size))
-        self._append(pts, small, self._upright(luma) if self.wants_detail(pts) else None)
+        if self._staged:
+            self._measure_staged()
+        self._shrinker.add(luma, blue, red)
+        self._append(pts, self._upright(luma) if self.wants_detail(pts) else None)
+        if len(self._shrinker) == _BATCH:
+            self._measure_staged()
 
     def update(
         self,
@@ -102,8 +107,13 @@ class VideoMeter:
                 f"a batch of shape {small.shape} and type {small.dtype} for {len(pts)} pts",
                 allowed=f"uint8 of shape ({len(pts)}, {height}, {width}, 3)",
             )
+        if len(self._shrinker):
+            self._measure_staged()
         for position, (when, frame) in enumerate(zip(pts, small, strict=True)):
-            self._append(int(when), frame, (details or {}).get(position))
+            self._staged.append(frame)
+            self._append(int(when), (details or {}).get(position))
+            if len(self._staged) == _BATCH:
+                self._measure_staged()
 
     def wants_detail(self, pts: int) -> bool:
         """Whether the frame at `pts` is the first of its quarter second; ask once per frame."""
@@ -145,42 +155,43 @@ class VideoMeter:
             pictures=self._hasher.finish(skip),
         )
 
-    def _upright(self, picture: Plane) -> Plane:
+    def _upright(self, pictures: Plane) -> Plane:
+        """A plane, or a batch of frames, turned as it is displayed."""
         if not self._quarter_turns:
-            return picture
-        return np.ascontiguousarray(np.rot90(picture, k=-self._quarter_turns))
+            return pictures
+        axes = (0, 1) if pictures.ndim == 2 else (1, 2)
+        return np.ascontiguousarray(np.rot90(pictures, k=-self._quarter_turns, axes=axes))
 
-    def _append(self, pts: int, small: Plane, detail: Plane | None) -> None:
+    def _append(self, pts: int, detail: Plane | None) -> None:
         if self._pts and pts <= self._pts[-1]:
             raise UsageError(
                 f"pts {pts} after pts {self._pts[-1]}",
                 allowed="frames in presentation order, each pts once",
             )
         if detail is not None:
-            self._details[len(self._pts)] = {
-                **measure_detail(detail),
-                "colourfulness": colourfulness(small),
-            }
+            self._details[len(self._pts)] = measure_detail(detail)
         self._pts.append(pts)
-        self._staged.append(small)
-        if len(self._staged) == _BATCH:
-            self._measure_staged()
 
     def _measure_staged(self) -> None:
-        if not self._staged:
+        if self._staged:
+            fresh, self._staged = np.stack(self._staged), []
+        elif len(self._shrinker):
+            fresh = self._upright(self._shrinker.take())
+        else:
             return
-        before = self._last if self._last is not None else self._staged[0]
-        frames = np.stack([before, *self._staged])
-        self._last = self._staged[-1]
-        self._staged = []
-        columns = measure_pairs(frames, edges=self._edges)
+        before = self._last if self._last is not None else fresh[0]
+        batch = Batch.of(np.concatenate([before[None], fresh]))
+        self._last = fresh[-1]
+        columns = measure_pairs(batch, edges=self._edges)
         self._columns.append(columns)
-        first = len(self._pts) - len(frames) + 1
+        first = len(self._pts) - len(fresh)
         for index, change in enumerate(columns["lum_delta"].tolist(), start=first):
-            self._hasher.look(index, self._pts[index], frames[index - first + 1], change)
+            self._hasher.look(index, self._pts[index], batch.luma[index - first + 1], change)
+            if index in self._details:
+                self._details[index]["colourfulness"] = colourfulness(fresh[index - first])
         if self._network:
-            self._network.add(frames[1:])
-        self._thumbs.append(thumbnails(frames[1:]))
+            self._network.add(fresh)
+        self._thumbs.append(thumbnails(batch))
 
     def _detail_columns(self) -> dict[str, NDArray[np.float32]]:
         columns = {

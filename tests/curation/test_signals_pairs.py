@@ -14,7 +14,7 @@ from scenedetect.detectors import (
 )
 
 from curation.signals import hash_bits
-from curation.signals.pairs import measure_pairs, thumbnails
+from curation.signals.pairs import Batch, measure_pairs, thumbnails
 
 SIZE = (56, 96)
 
@@ -32,7 +32,7 @@ def frames() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def columns(frames: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
-    return measure_pairs(np.concatenate([frames[:1], frames]), edges=True)
+    return measure_pairs(Batch.of(np.concatenate([frames[:1], frames])), edges=True)
 
 
 def reference(detector: object, frames: NDArray[np.uint8], key: str) -> list[float]:
@@ -87,16 +87,16 @@ def test_motion_is_explained_and_a_cut_is_not(columns) -> None:
 def test_luma_statistics_of_a_known_picture() -> None:
     picture = np.zeros((2, *SIZE, 3), np.uint8)
     picture[:, :, 48:] = 255
-    columns = measure_pairs(picture, edges=False)
+    columns = measure_pairs(Batch.of(picture), edges=False)
     assert columns["luma_mean"][0] == pytest.approx(127.5)
     assert columns["luma_std"][0] == pytest.approx(127.5)
     assert columns["dark_share"][0] == columns["bright_share"][0] == pytest.approx(0.5)
 
 
 def test_thumbnails_are_block_means() -> None:
-    frame = np.zeros((1, *SIZE, 3), np.uint8)
-    frame[0, :8, :8] = 200
-    tiny = thumbnails(frame)
+    frames = np.zeros((2, *SIZE, 3), np.uint8)
+    frames[1, :8, :8] = 200
+    tiny = thumbnails(Batch.of(frames))
     assert tiny.shape == (1, 7, 12)
     assert tiny[0, 0, 0] == 200
     assert tiny.sum() == 200
