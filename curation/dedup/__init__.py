@@ -1,4 +1,4 @@
-"""Duplicates: exact, near and semantic, from stored hashes and embeddings. Nothing is decoded."""
+"""Duplicates: exact, near and semantic, from stored hashes, joints and embeddings; no decoding."""
 
 from curation.dedup.near import SearchReport, find_near
 from curation.dedup.semantic import Likeness, compare_embeddings

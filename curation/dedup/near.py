@@ -62,7 +62,7 @@ def find_near(
     """Search what was not searched yet, and record what it has in common with everything.
 
     Args:
-        catalog: its videos, and what was found of them before.
+        catalog: its videos and takes, and what was found of them before.
         near: the search's settings; `min_overlap` plays no part.
         against: another catalog (a benchmark); only what is common with that one is searched.
         threads: that look up hashes.
@@ -211,12 +211,15 @@ def _shown_alike(one: HashedSource, other: HashedSource) -> bool:
     """Whether the frames that were hashed are shown at the same times from the beginning."""
     if len(one.pts) != len(other.pts):
         return False
-    apart = (one.seconds - one.seconds[0]) - (other.seconds - other.seconds[0])
-    return bool(np.abs(apart).max() <= SAME_MOMENT_S)
+    moments = [
+        np.append(item.seconds, item.end_s) - item.start_pts * float(item.time_base)
+        for item in (one, other)
+    ]
+    return bool(np.abs(moments[0] - moments[1])[: max(1, len(one.pts))].max() <= SAME_MOMENT_S)
 
 
 def _exact_row(one: HashedSource, other: HashedSource) -> dict[str, Any]:
-    spans = (int(one.pts[0]), one.end_pts, int(other.pts[0]), other.end_pts)
+    spans = (one.start_pts, one.end_pts, other.start_pts, other.end_pts)
     return {
         "kind": "exact",
         **_pair(one, other, *spans),

@@ -55,6 +55,11 @@ class HashedSource:
     content: str = ""
     """Hash of what every frame shows; equal for a source in another container."""
 
+    @property
+    def start_pts(self) -> int:
+        """First instant; a take too short for a hash begins at zero."""
+        return int(self.pts[0]) if len(self.pts) else 0
+
     @cached_property
     def without_bars(self) -> Hashes:
         """One hash per hashed frame: the whole picture, or what lies inside of its bars."""

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from catalogs.query import Session, sql_text
 from curation.dedup.hashes import as_words
 from curation.dedup.sequences import Anchors, HashedSource
+from curation.dedup.takes import hashed_take
+from curation.mocap.layouts import HUMANML22
 from curation.signals import CROPS, PICTURE_COLUMNS, PictureHashes, join_pictures
 
 __all__ = ["SCHEME", "StoredHashes", "anchor_rows", "content_of", "held_back", "old_anchors"]
@@ -21,6 +23,7 @@ __all__ = ["SCHEME", "StoredHashes", "anchor_rows", "content_of", "held_back", "
 SCHEME = 1
 """Version of how anchors are chosen and stored."""
 
+_VIDEO, _TAKES = "signals/video", "signals/motion"
 _HASH_SETS = 2
 """The first set of signals with hashes of pictures."""
 
@@ -36,22 +39,28 @@ _PARTS = {"halves": 2, "crops": len(CROPS)}
 
 
 class StoredHashes:
-    """Reads the hashes of sources from `signals/video`."""
+    """Reads the hashes of videos from their signals, and makes those of takes from the joints."""
 
     def __init__(self, session: Session, min_quality: int):
         self._session = session
         self._min_quality = min_quality
 
     def unsearched(self, search: str, against: str) -> list[str]:
-        """Sources with hashes that a search has not gone through, sorted."""
-        if "signals/video" not in self._session.catalog.tables():
+        """Sources with hashes or joints that a search has not gone through, sorted."""
+        known = set(self._session.catalog.tables())
+        measured = [
+            f"select source_id from ({self._session.scan(table)}) where set_version >= {least} "
+            "group by source_id, set_version having count(distinct chunk) = max(of_chunks)"
+            for table, least in ((_VIDEO, _HASH_SETS), (_TAKES, 0))
+            if table in known
+        ]
+        if not measured:
             return []
         rows = self._session.connection.execute(
-            f"select source_id from ({self._session.scan('signals/video')}) "
-            f"where set_version >= {_HASH_SETS} and source_id not in (select source_id from "
+            f"select distinct source_id from ({' union all '.join(measured)}) "
+            "anti join (select source_id from "
             f"({self._session.scan('searched')}) where search = ? and against = ?) "
-            "group by source_id, set_version having count(distinct chunk) = max(of_chunks) "
-            "order by 1",
+            "using (source_id) order by 1",
             [search, against],
         ).fetchall()
         return [row[0] for row in rows]
@@ -60,18 +69,26 @@ class StoredHashes:
         """Some sources, by id."""
         wanted = pa.table({"source_id": pa.array(source_ids, pa.string())})
         self._session.connection.register("wanted_hashes", wanted)
-        body = self._session.scan("signals/video")
-        rows = self._session.connection.sql(
-            f"select {', '.join(_COLUMNS)}, phash, rgb_mean from ({body}) "
-            "semi join wanted_hashes using (source_id) "
-            f"where set_version >= {_HASH_SETS} "
-            "qualify set_version = max(set_version) over (partition by source_id) "
-            "order by source_id, chunk"
-        ).to_arrow_table()
+        columns = ", ".join((*_COLUMNS, "phash", "rgb_mean"))
         chunks: dict[str, list[dict[str, Any]]] = {}
-        for row in _rows(rows):
+        for row in self._wanted(_VIDEO, columns, _HASH_SETS):
             chunks.setdefault(row["source_id"], []).append(row)
-        return {name: self._source(name, parts) for name, parts in chunks.items()}
+        found = {name: self._source(name, parts) for name, parts in chunks.items()}
+        takes = "source_id, time_base_num, time_base_den, body_joints"
+        return found | {row["source_id"]: self._take(row) for row in self._wanted(_TAKES, takes, 0)}
+
+    def _wanted(self, table: str, columns: str, least: int) -> Iterator[dict[str, Any]]:
+        """Rows of the newest set of signals of the wanted sources."""
+        if table not in self._session.catalog.tables():
+            return iter(())
+        return _rows(
+            self._session.connection.sql(
+                f"select {columns} from ({self._session.scan(table)}) "
+                f"semi join wanted_hashes using (source_id) where set_version >= {least} "
+                "qualify set_version = max(set_version) over (partition by source_id) "
+                "order by source_id, chunk"
+            ).to_arrow_table()
+        )
 
     def batches(self, source_ids: Sequence[str]) -> Iterator[list[HashedSource]]:
         """Some sources in the given order, a limited number at a time."""
@@ -79,6 +96,15 @@ class StoredHashes:
             names = source_ids[first : first + _SOURCES_AT_ONCE]
             loaded = self.load(names)
             yield [loaded[name] for name in names]
+
+    def _take(self, row: Mapping[str, Any]) -> HashedSource:
+        joints = row["body_joints"]
+        return hashed_take(
+            row["source_id"],
+            None if joints is None else joints.reshape(-1, len(HUMANML22), 3),
+            Fraction(row["time_base_num"], row["time_base_den"]),
+            self._min_quality,
+        )
 
     def _source(self, name: str, chunks: Sequence[Mapping[str, Any]]) -> HashedSource:
         befores = np.cumsum([0, *(len(chunk["pts"]) for chunk in chunks)]).tolist()
