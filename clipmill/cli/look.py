@@ -1,4 +1,4 @@
-"""Verbs that show clips and bring in what others wrote about them."""
+"""Verbs that show clips."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from clipmill.cli.options import AsJson, AtVersion, CatalogPath, open_catalog
 from clipmill.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from curation.captions.imports import ImportReport
     from curation.look import ClipView
 
 app = typer.Typer()
@@ -25,7 +24,6 @@ _MAIN_SCORES = (
     "foot_skate_h_s", "foot_slide_h_s", "penetration_p95_m", "bone_drift", "jump_max_m",
     "take_frozen_s", "missing_share", "body_gap_share", "mirrored_share",
 )  # fmt: skip
-_MOST_LISTED = 20
 
 
 @app.command()
@@ -73,64 +71,3 @@ def _lines(view: ClipView) -> list[tuple[str, Any]]:
     lines += [(name, view.scores[name]) for name in _MAIN_SCORES if name in view.scores]
     lines += [(f"{item['origin']} {item['kind']}", item["text"]) for item in view.captions]
     return [(name, round(value, 4) if isinstance(value, float) else value) for name, value in lines]
-
-
-@app.command()
-def caption(
-    catalog: CatalogPath,
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", help="Label files (.txt, .csv, .json), or folders."),
-    ],
-    imported: Annotated[
-        bool, typer.Option("--import", help="The files hold captions or labels that others wrote.")
-    ] = False,
-    where: Annotated[
-        str | None,
-        typer.Option(metavar="SQL", help="Only for sources of which this holds."),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if a label found no clip.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Import captions and labels, with their source. Again changes nothing.
-
-    HumanML3D and KIT text files, BABEL and KIT-ML JSON, JSON lists, CSV with a column text, and
-    Bandai Namco's ids. A label belongs to the take that it names, else to the take whose file is
-    called like the label's; its span decides which clips. Captions from rules need no import:
-    curate writes them.
-
-    \b
-    Examples:
-      clipmill caption corpus --import HumanML3D/texts
-      clipmill caption corpus --import babel/train.json babel/val.json
-      clipmill caption corpus --import labels.csv --where "collection = 'studio'" --strict
-    """
-    from catalogs.errors import UsageError
-    from curation.captions.imports import import_labels
-
-    if not imported:
-        raise UsageError(
-            f"what shall be done with {files[0]}?", hint="clipmill caption CATALOG --import FILE..."
-        )
-    report = import_labels(open_catalog(catalog), files, where=where)
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        _print_import(report)
-    if strict and report.unmatched:
-        raise typer.Exit(3)
-
-
-def _print_import(report: ImportReport) -> None:
-    print(
-        f"{report.labels} labels in {report.files} files: {report.captions} captions of "
-        f"{report.clips} clips, {report.new} of them new"
-    )
-    for file, reason in report.skipped[:_MOST_LISTED]:
-        note(f"{file} holds no labels: {reason}")
-    for missed in report.unmatched[:_MOST_LISTED]:
-        note(f"no clip for {missed.text!r} ({missed.source}): {missed.reason}")
-    if len(report.unmatched) > _MOST_LISTED:
-        note(f"and {len(report.unmatched) - _MOST_LISTED} more; --json lists all")

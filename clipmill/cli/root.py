@@ -24,6 +24,7 @@ GROUPS = (
     ("Start here", "clipmill.cli.start"),
     ("Mill", "clipmill.cli.mill"),
     ("Look", "clipmill.cli.look"),
+    ("Caption", "clipmill.cli.captions"),
     ("Ask", "clipmill.cli.ask"),
     ("Decide", "clipmill.cli.decide"),
     ("Trust", "clipmill.cli.trust"),

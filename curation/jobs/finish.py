@@ -29,7 +29,7 @@ from curation.segment import ClipSpan, detect, detector_version, spans
 from curation.segment.takes import TAKE_DETECTOR, take_spans
 from curation.signals import VideoSignals
 
-__all__ = ["NOTHING", "Measured", "Stored", "finish_source"]
+__all__ = ["NOTHING", "Measured", "Stored", "clip_of", "finish_source"]
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ def finish_source(
         outcome.clips += len(rows)
     else:
         rows = measured.clips
-    clips = [_clip(measured, row) for row in rows]
+    clips = [clip_of(measured, row) for row in rows]
     if measured.joints is not None and measured.clips is None:
         with _timed(outcome, "caption"):
             outcome.add(
@@ -172,7 +172,8 @@ def _clip_row(measured: Measured, span: ClipSpan, cutting: str, detector: str) -
     }
 
 
-def _clip(measured: Measured, row: Mapping[str, Any]) -> Clip:
+def clip_of(measured: Measured, row: Mapping[str, Any]) -> Clip:
+    """A clip with all that is stored of its span."""
     first, last = round(row["start_s"] * WINDOWS_PER_S), round(row["end_s"] * WINDOWS_PER_S)
     return Clip(
         row,
