@@ -200,7 +200,7 @@ def calibrate(
     if slip_cost <= 0:
         raise UsageError(f"slip_cost is {slip_cost:g}", allowed="a number above 0")
     labels.check_gates(recipe.gates)
-    gates_alone = replace(recipe, dedup=None, exclude=(), balance=None, splits=None)
+    gates_alone = replace(recipe, dedup=None, exclude=(), balance=(), splits=None)
     with Judgement(
         catalog, gates_alone, cutting=cutting, operators=operators, limits=limits
     ) as judgement:

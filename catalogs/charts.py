@@ -41,6 +41,7 @@ PAPER, INK, QUIET, GRID, FILL, TRACK = (
     "#eef2f7",
 )
 
+PALE = "#b9cbe6"
 GROUPS = (FILL, "#b45309", "#047857", "#7c3aed")
 
 _Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -171,8 +172,15 @@ def bar_chart(title: str, bars: Sequence[Bar], *, subtitle: str = "") -> bytes:
     return canvas.png()
 
 
-def histogram_chart(title: str, data: Histogram, *, unit: str = "", subtitle: str = "") -> bytes:
-    """A histogram with round numbers on both axes, as a PNG."""
+def histogram_chart(
+    title: str,
+    data: Histogram,
+    *,
+    unit: str = "",
+    subtitle: str = "",
+    inner: Histogram | None = None,
+) -> bytes:
+    """A histogram with round numbers on both axes, as a PNG. `inner` is a part of it, set off."""
     height = 300
     canvas = _Canvas(WIDTH, height)
     outside = [f"{n:,} {side}" for n, side in ((data.below, "below"), (data.above, "above")) if n]
@@ -190,10 +198,12 @@ def histogram_chart(title: str, data: Histogram, *, unit: str = "", subtitle: st
         canvas.box(left, y - 0.5, right, y + 0.5, GRID)
         canvas.text(left - 10, y, short_number(tick), size=11, ink=QUIET, anchor="rm")
     step = (right - left) / max(len(data.counts), 1)
-    for number, count in enumerate(data.counts):
-        x = left + step * number
-        tall = (bottom - top) * count / ceiling
-        canvas.box(x + 0.5, bottom - max(tall, 1 if count else 0), x + step - 0.5, bottom, FILL, 1)
+    layers = [(data, FILL)] if inner is None else [(data, PALE), (inner, FILL)]
+    for layer, fill in layers:
+        for number, count in enumerate(layer.counts):
+            x = left + step * number
+            tall = max((bottom - top) * count / ceiling, 1 if count else 0)
+            canvas.box(x + 0.5, bottom - tall, x + step - 0.5, bottom, fill, 1)
     canvas.box(left, bottom, right, bottom + 1, QUIET)
     _horizontal_axis(canvas, data, unit, left, right, bottom)
     return canvas.png()

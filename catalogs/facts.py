@@ -18,8 +18,8 @@ from catalogs.charts import Histogram
 from catalogs.chosen import Chosen
 from catalogs.errors import UsageError, nearest
 from catalogs.funnel import Funnel
+from catalogs.histograms import histograms, ranges_of
 from catalogs.licence import NO_LICENCE, Terms, terms_of
-from catalogs.query import sql_text
 from catalogs.schema import Column
 
 __all__ = ["ABOUT", "Facts", "LicenceShare", "Measure", "Share", "gather"]
@@ -27,7 +27,6 @@ __all__ = ["ABOUT", "Facts", "LicenceShare", "Measure", "Share", "gather"]
 ABOUT = ("title", "description", "motivation", "maintainer", "homepage", "citation", "language")
 """What only a person can say about a dataset; every card names what was left out."""
 
-FEWEST_BINS, MOST_BINS = 8, 40
 MOST_MEASURES = 8
 _CLIPS = "permitted k join clips on clips.clip_id = k.clip_id"
 _COUNTS = "count() as clips, coalesce(sum(duration_s), 0) / 3600 as hours"
@@ -211,74 +210,6 @@ def _measures(chosen: Chosen, columns: Sequence[Column]) -> list[Measure]:
     asked = [name for name in re.findall(r"\w+", gates) if name in numeric]
     scored = [name for name in chosen.session.operators if name in numeric]
     names = [name for name in dict.fromkeys(["duration_s", *asked, *scored]) if name in numeric]
-    ranges = _ranges(chosen, names[:MOST_MEASURES])
-    counts = _binned(chosen, ranges)
-    return [
-        Measure(numeric[r.name], Histogram(r.low, r.high, *counts[r.name]), r.median)
-        for r in ranges
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """What a histogram of a column covers."""
-
-    name: str
-    low: float
-    high: float
-    median: float
-    bins: int
-
-
-def _ranges(chosen: Chosen, names: Sequence[str]) -> list[_Range]:
-    """Where the values of columns lie, in one pass; columns with a single value are left out."""
-    parts = []
-    for name in names:
-        finite = f'filter (isfinite("{name}"))'
-        quantiles = f'quantile_cont("{name}"::double, [0.002, 0.5, 0.998]) {finite}'
-        extremes = f'min("{name}") {finite}, max("{name}") {finite}, count("{name}") {finite}'
-        parts += [quantiles, extremes]
-    row = chosen.sql(f"select {', '.join(parts)} from {_CLIPS}").one() if parts else ()
-    found = []
-    for number, name in enumerate(names):
-        quantiles, first, last, count = row[4 * number : 4 * number + 4]
-        if not count or first == last:
-            continue
-        low, median, high = quantiles
-        if low >= high:
-            low, high = first, last
-        if first >= 0 and low < (high - low) / 4:
-            low = 0.0
-        bins = min(MOST_BINS, max(FEWEST_BINS, round(2 * count ** (1 / 3))))
-        found.append(_Range(name, low, high, median, bins))
-    return found
-
-
-def _binned(chosen: Chosen, ranges: Sequence[_Range]) -> dict[str, tuple[Sequence[int], int, int]]:
-    """How many values are in each bin, below and above, in one pass over all columns."""
-    if not ranges:
-        return {}
-    cells = ", ".join(f"{{'name': {sql_text(r.name)}, 'bin': {_bin_sql(r)}}}" for r in ranges)
-    rows = chosen.sql(
-        f"select name, bin, count() from (select unnest([{cells}], recursive := true) "
-        f"from {_CLIPS}) where bin is not null group by all"
-    ).rows()
-    found = {(name, number): count for name, number, count in rows}
-    return {
-        r.name: (
-            [found.get((r.name, k), 0) for k in range(r.bins)],
-            found.get((r.name, -1), 0),
-            found.get((r.name, r.bins), 0),
-        )
-        for r in ranges
-    }
-
-
-def _bin_sql(r: _Range) -> str:
-    """SQL of a value's bin: -1 below the range, `bins` above it, NULL for no number."""
-    value, width = f'"{r.name}"::double', r.high - r.low
-    return (
-        f"case when not isfinite({value}) then null when {value} < {r.low!r} then -1 "
-        f"when {value} > {r.high!r} then {r.bins} "
-        f"else least(floor(({value} - {r.low!r}) / {width!r} * {r.bins}), {r.bins - 1}) end::int"
-    )
+    ranges = ranges_of(chosen.sql, _CLIPS, names[:MOST_MEASURES])
+    counted = histograms(chosen.sql, _CLIPS, ranges)
+    return [Measure(numeric[r.name], counted[r.name], r.median) for r in ranges]

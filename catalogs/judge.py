@@ -151,12 +151,10 @@ class Judgement:
         """Parse every piece of SQL in the recipe."""
         self.gates = grammar.gates(self.recipe.gates)
         self.keep: Expression | None = None
-        self.balance_by: Expression | None = None
         self.group_by: Expression | None = None
         if self.recipe.dedup and self.recipe.dedup.keep:
             self.keep = grammar.order(self.recipe.dedup.keep, "dedup keep")
-        if self.recipe.balance:
-            self.balance_by = grammar.expression(self.recipe.balance.by, "balance by")
+        self.balance_by = [grammar.expression(b.by, "balance by") for b in self.recipe.balance]
         if self.recipe.splits:
             self.group_by = grammar.expression(self.recipe.splits.group_by, "splits group_by")
         if self.recipe.dedup and self.recipe.dedup.near:
@@ -172,9 +170,10 @@ class Judgement:
                     f"gate {gate.name!r} gives {found}, not a yes or no: {gate.predicate}",
                     allowed="a comparison, such as: motion_px between 0.5 and 20",
                 )
-        for extra, what in ((self.balance_by, "balance by"), (self.group_by, "splits group_by")):
-            if extra is not None:
-                self._type(extra.sql, what)
+        for extra in self.balance_by:
+            self._type(extra.sql, "balance by")
+        if self.group_by is not None:
+            self._type(self.group_by.sql, "splits group_by")
 
     def _type(self, expression: str, what: str) -> str:
         query = f"select (\n{expression}\n) from clips"
@@ -201,7 +200,7 @@ class Judgement:
         used = dict.fromkeys(("clip_id", "source_id", "duration_s"))
         for gate in self.gates:
             used |= dict.fromkeys(gate.columns)
-        for extra in (self.keep, self.balance_by, self.group_by):
+        for extra in (self.keep, *self.balance_by, self.group_by):
             used |= dict.fromkeys(extra.columns if extra else ())
         return list(used)
 
@@ -306,12 +305,15 @@ class Judgement:
                 f"left join __split_groups s on s.value = {self._split_value}"
             )
             first += " and __twin is null"
-        if self.balance_by is not None:
+        for number, (by, balance) in enumerate(
+            zip(self.balance_by, self.recipe.balance, strict=True)
+        ):
             body = (
-                f"select *, (\n{self.balance_by.sql}\n)::varchar as __group, row_number() over "
-                f"(partition by (\n{self.balance_by.sql}\n), {first} order by {self._order}) "
-                f"as __rank from ({body}) clips"
+                f"select *, (\n{by.sql}\n)::varchar as __group{number}, row_number() over "
+                f"(partition by (\n{by.sql}\n), {first} order by {self._order}) "
+                f"as __rank{number} from ({body}) clips"
             )
+            first += f" and __rank{number} <= {balance.cap}"
         return body
 
     @property
@@ -344,18 +346,19 @@ class Judgement:
             )
             stages.append(twins)
             reached = f"({reached}) and ({twins.passed})"
-        if self.recipe.balance is not None:
-            by, cap = self.recipe.balance.by, self.recipe.balance.cap
-            balance = Stage(
+        for number, balance in enumerate(self.recipe.balance):
+            rank = f"__rank{number}"
+            cap = Stage(
                 stage="balance",
-                gate=by,
-                predicate=f"among the first {cap} of its {by}",
+                gate=balance.by,
+                predicate=f"among the first {balance.cap} of its {balance.by}",
                 reached=reached,
-                passed=f"__rank <= {cap}",
-                value="__group",
-                reason=f"'number ' || __rank || ' of its group, the cap is {cap}'",
+                passed=f"{rank} <= {balance.cap}",
+                value=f"__group{number}",
+                reason=f"'number ' || {rank} || ' of its group, the cap is {balance.cap}'",
             )
-            stages.append(balance)
+            stages.append(cap)
+            reached = f"({reached}) and ({cap.passed})"
         return tuple(stages)
 
     @property

@@ -8,7 +8,7 @@
       motion: motion_px between 0.5 and 20
     dedup:   {exact: true, near: {max_distance: 31}, keep: sharpness_median desc}
     exclude: [held-out, {catalog: ../benchmark}]
-    balance: {by: collection, cap: 2000}
+    balance: {by: collection, cap: 2000}        # or a list of caps
     splits:  {train: 0.98, val: 0.01, test: 0.01, group_by: source_id}
 
 A recipe is strict: an unknown key, a key given twice or a value of the wrong type is an error that
@@ -151,7 +151,7 @@ class Exclude:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """At most `cap` clips for each value of `by`."""
+    """At most `cap` clips for each value of `by`. Several caps work one after the other."""
 
     by: str
     cap: int
@@ -193,7 +193,7 @@ class Recipe:
     segment: Segment | None = None
     score: tuple[Score, ...] = ()
     dedup: Dedup | None = None
-    balance: Balance | None = None
+    balance: tuple[Balance, ...] = ()
     splits: Splits | None = None
     mocap: Mocap | None = None
     exclude: tuple[Exclude, ...] = ()
@@ -211,7 +211,7 @@ class Recipe:
             "gates": dict(self.gates) or None,
             "dedup": _plain(self.dedup),
             "exclude": [_given(asdict(item)) for item in self.exclude] or None,
-            "balance": _plain(self.balance),
+            "balance": _one_or_more([asdict(item) for item in self.balance]),
             "splits": _plain(self.splits),
             "mocap": _plain(self.mocap),
         }
@@ -289,7 +289,7 @@ def parse_recipe(text: str, origin: str = "recipe") -> Recipe:
         score=_scores(top),
         gates=_parsed(top, "gates", _gates) or {},
         dedup=_parsed(top, "dedup", _dedup),
-        balance=_parsed(top, "balance", _balance),
+        balance=_balances(top),
         splits=_parsed(top, "splits", _splits),
         mocap=_parsed(top, "mocap", _mocap),
         exclude=_excludes(top),
@@ -388,6 +388,21 @@ def _excludes(top: Section) -> tuple[Exclude, ...]:
         else:
             raise _wrong(top, "exclude", f"holds {item!r}", allowed)
     return tuple(found)
+
+
+def _balances(top: Section) -> tuple[Balance, ...]:
+    """One cap, or a list of them."""
+    items = top.get("balance") or []
+    if not isinstance(items, list):
+        return (_parsed(top, "balance", _balance),)
+    if not all(isinstance(item, Section) for item in items):
+        raise _wrong(top, "balance", f"holds {items!r}", "[{by: COLUMN, cap: NUMBER}, ...]")
+    caps = tuple(_balance(item) for item in items)
+    names = [item.by for item in caps]
+    for name in names:
+        if names.count(name) > 1:
+            raise _wrong(top, "balance", f"caps {name!r} twice")
+    return caps
 
 
 def _balance(part: Section) -> Balance:
@@ -539,6 +554,11 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _plain(part: Dedup | Balance | Splits | Mocap | None) -> dict[str, Any] | None:
+def _one_or_more(items: list[dict[str, Any]]) -> Any:
+    """A single item as itself, several as a list, none as nothing."""
+    return items[0] if len(items) == 1 else items or None
+
+
+def _plain(part: Dedup | Splits | Mocap | None) -> dict[str, Any] | None:
     """A section as YAML writes it."""
     return None if part is None else _given(asdict(part))

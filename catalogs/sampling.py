@@ -85,7 +85,7 @@ def sample(
     if near and gate is None:
         raise UsageError("near what?", allowed="a gate of the recipe: " + ", ".join(recipe.gates))
     asked = {gate: recipe.gates[gate]} if gate else {}
-    alone = replace(recipe, gates=asked, dedup=None, exclude=(), balance=None, splits=None)
+    alone = replace(recipe, gates=asked, dedup=None, exclude=(), balance=(), splits=None)
     with Judgement(
         catalog, alone, cutting=cutting, operators=operators, limits=limits
     ) as judgement:

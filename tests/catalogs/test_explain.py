@@ -90,7 +90,7 @@ def test_why_from_the_ledger_does_not_change_with_the_data(catalog: Catalog) -> 
 
 def test_why_live_says_what_the_ledger_would(catalog: Catalog) -> None:
     dedup = Dedup(near=NearDuplicates(), keep="duration_s desc")
-    for recipe in (RECIPE, Recipe("dedup", GATES, dedup=dedup, balance=Balance("uri", 1))):
+    for recipe in (RECIPE, Recipe("dedup", GATES, dedup=dedup, balance=(Balance("uri", 1),))):
         select(catalog, recipe, "x")
         for clip_id in ("a200", "b100", "b200"):
             live, recorded = (why(catalog, clip_id, by) for by in (recipe, "x"))
@@ -156,7 +156,7 @@ def test_funnel_goes_on_through_duplicates_and_balance(catalog: Catalog) -> None
         "r",
         {"length": "duration_s < 15"},
         dedup=Dedup(near=NearDuplicates()),
-        balance=Balance("uri", 1),
+        balance=(Balance("uri", 1),),
     )
     stages = [(step.stage, step.clips_in, step.clips_out) for step in funnel(catalog, recipe).steps]
     assert stages == [("gate", 6, 5), ("dedup", 5, 4), ("balance", 4, 3)]

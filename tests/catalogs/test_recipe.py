@@ -49,7 +49,7 @@ def test_every_section_is_read() -> None:
     assert list(recipe.gates) == ["length", "motion"]
     near = NearDuplicates(max_distance=20, min_quality=50, min_overlap=0.8)
     assert recipe.dedup == Dedup(near=near, keep="sharpness_median desc")
-    assert recipe.balance == Balance("collection", 2000)
+    assert recipe.balance == (Balance("collection", 2000),)
     assert recipe.splits == Splits(0.98, 0.01, 0.01, "source_id")
     assert recipe.mocap is not None
     assert recipe.mocap.up_axis == "z"
@@ -60,6 +60,12 @@ def test_written_and_read_again_it_is_the_same() -> None:
     again = parse_recipe(recipe.to_yaml())
     assert again == recipe
     assert again.hash == recipe.hash
+
+
+def test_several_caps_are_a_list() -> None:
+    recipe = parse_recipe("name: x\nbalance: [{by: a, cap: 1}, {by: b, cap: 2}]")
+    assert recipe.balance == (Balance("a", 1), Balance("b", 2))
+    assert parse_recipe(recipe.to_yaml()) == recipe
 
 
 def test_hash_ignores_layout_and_sees_content() -> None:
@@ -98,6 +104,8 @@ def test_cutting_depends_on_segment_settings_alone() -> None:
         ("name: x\nbalance: {by: c}", ["'cap' is missing"]),
         ("name: x\nbalance: {by: c, cap: 0}", ["'cap' is 0", "from 1"]),
         ("name: x\nbalance: {by: c, cap: true}", ["'cap' is True"]),
+        ("name: x\nbalance: [a]", ["'balance' holds", "{by: COLUMN"]),
+        ("name: x\nbalance: [{by: a, cap: 1}, {by: a, cap: 2}]", ["caps 'a' twice"]),
         ("name: x\ndedup: {exact: 1}", ["'exact' is 1", "same id"]),
         ("name: x\ndedup: {exact: false}", ["'exact' is False", "same id"]),
         ("name: x\ndedup: {near: {max_distance: 300}}", ["0 to 256"]),

@@ -213,7 +213,7 @@ def test_balance_keeps_the_first_of_each_value(tmp_path: Path) -> None:
         for n, name in enumerate(["x", "x", "x", "y", None, None, None])
     ]
     catalog = record_clips(tmp_path / "corpus", rows)
-    balance = Balance("upper(collection)", 2)
+    balance = (Balance("upper(collection)", 2),)
     recipe = Recipe("r", {"all": "true"}, dedup=Dedup(keep="duration_s desc"), balance=balance)
     result = select(catalog, recipe, "x")
     assert kept(catalog, result.selection_id) == ["c1", "c2", "c3", "c5", "c6"]
@@ -225,6 +225,25 @@ def test_balance_keeps_the_first_of_each_value(tmp_path: Path) -> None:
         ("c0", "X", "number 3 of its group, the cap is 2"),
         ("c4", None, "number 3 of its group, the cap is 2"),
     ]
+
+
+def test_caps_work_one_after_the_other(tmp_path: Path) -> None:
+    """Two of each collection first; of these, one of each source."""
+    rows = [
+        {"clip_id": f"c{n}", "source_id": source, "duration_s": 4.0, "collection": name}
+        for n, (source, name) in enumerate([("A", "x"), ("A", "x"), ("B", "x"), ("B", "y")])
+    ]
+    catalog = record_clips(tmp_path / "corpus", rows)
+    caps = (Balance("left(source_id, 1)", 2), Balance("source_id", 1))
+    result = select(catalog, Recipe("r", {"all": "true"}, balance=caps), "x")
+    assert kept(catalog, result.selection_id) == ["c0", "c2"]
+    assert [(s.gate, s.clips_in, s.clips_out) for s in result.funnel.steps] == [
+        ("all", 4, 4),
+        ("left(source_id, 1)", 4, 4),
+        ("source_id", 4, 2),
+    ]
+    turned = Recipe("r", {"all": "true"}, balance=(Balance("true", 3), Balance("source_id", 2)))
+    assert kept(catalog, select(catalog, turned, "y").selection_id) == ["c0", "c1", "c2"]
 
 
 def test_splits_follow_the_group_and_stay(tmp_path: Path) -> None:
@@ -332,7 +351,7 @@ LARGE = Recipe(
         "any": "motion_px > 1 or text_area < 0.5",
     },
     dedup=Dedup(keep="duration_s desc"),
-    balance=Balance("collection", 500),
+    balance=(Balance("collection", 500),),
     splits=Splits(0.9, 0.05, 0.05),
 )
 
