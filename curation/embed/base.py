@@ -59,6 +59,8 @@ class Embedder(ABC):
     """Kinds of source that it can embed."""
     reads_text = False
     """Whether `embed_texts` gives vectors that are compared with those of clips."""
+    least_cosine = -1.0
+    """Below this a clip has nothing to do with a text."""
     serves: ClassVar[tuple[str, ...]] = ()
     """Ids of published systems whose embedding this is."""
 

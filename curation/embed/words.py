@@ -36,6 +36,7 @@ class Words(Embedder):
     needs = "captions"
     kinds = ("video", "image", "mocap")
     reads_text = True
+    least_cosine = 0.2
 
     def embed(self, items: Sequence[Item]) -> Vectors:
         return self.embed_texts([" ".join(item.captions) for item in items])
