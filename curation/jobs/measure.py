@@ -276,7 +276,7 @@ class _PackedPicture:
     def planes(self) -> Planes:
         height, width = self.image.shape[0] * 2 // 3, self.image.shape[1]
         blue, red = self.image[height:].reshape(2, height // 2, width // 2)
-        return self.image[:height], blue, red
+        return Planes(self.image[:height], blue, red)
 
     def small_rgb(self, short_side: int) -> Plane:
         rgb = cv2.cvtColor(self.image, cv2.COLOR_YUV2RGB_I420)

@@ -1,28 +1,37 @@
 """The planes of decoded frames as 8-bit studio-range Y, U and V, without a copy where possible.
 
 Frames of 8 bits and studio range, which is nearly all footage, stay where the decoder left them.
-Full-range 4:2:0, which telephones and screen recorders write, is looked up in a table for each
-sample. swscale converts the rest: more bits, other colour models, full range of other samplings.
+Full-range 4:2:0, which telephones and screen recorders write, stays there too, with tables that
+say what a sample is in studio range, for only some samples are looked at. swscale converts the
+rest: more bits, other colour models, full range of other samplings.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Plane", "Planes", "StudioPlanes"]
 
 Plane = NDArray[np.uint8]
-Planes = tuple[Plane, Plane, Plane]
 
 _NATIVE = frozenset({"yuv420p", "yuv422p", "yuv440p", "yuv444p"})
 _SAME_SAMPLES = frozenset({"yuv420p", "yuvj420p"})
 """Formats whose full range becomes studio range sample by sample."""
 _STUDIO_RANGE, _FULL_RANGE = 1, 2
+
+
+class Planes(NamedTuple):
+    """Y, U and V."""
+
+    luma: Plane
+    blue: Plane
+    red: Plane
+    levels: tuple[Plane, Plane] | None = None
+    """What each value of luma, and of chroma, is in studio range; None when it is that already."""
 
 
 class StudioPlanes:
@@ -37,9 +46,7 @@ class StudioPlanes:
         if frame.color_range != _FULL_RANGE and frame.format.name in _NATIVE:
             return _views(frame)
         if frame.color_range == _FULL_RANGE and frame.format.name in _SAME_SAMPLES:
-            luma, chroma = _tables()
-            full, blue, red = _views(frame)
-            return cv2.LUT(full, luma), cv2.LUT(blue, chroma), cv2.LUT(red, chroma)
+            return _views(frame)._replace(levels=_tables())
         return _views(self.converted(frame))
 
     def converted(self, frame: Any) -> Any:
@@ -51,7 +58,7 @@ class StudioPlanes:
 
 def _views(frame: Any) -> Planes:
     luma, blue, red = frame.planes[:3]
-    return _view(luma), _view(blue), _view(red)
+    return Planes(_view(luma), _view(blue), _view(red))
 
 
 def _view(plane: Any) -> Plane:
@@ -61,15 +68,12 @@ def _view(plane: Any) -> Plane:
 
 @cache
 def _tables() -> tuple[Plane, Plane]:
-    """What swscale makes of each luma and each chroma value of full range.
-
-    Looking values up takes a third of the time that swscale needs for the same numbers.
-    """
+    """What swscale makes of each luma and each chroma value of full range."""
     from av import VideoFrame
 
     ramp = VideoFrame(512, 2, "yuvj420p")
     ramp.color_range = _FULL_RANGE
-    for plane in _views(ramp):
+    for plane in _views(ramp)[:3]:
         plane[:] = np.arange(plane.shape[1])
-    luma, chroma, _ = _views(StudioPlanes().converted(ramp))
-    return luma[0, :256].copy(), chroma[0].copy()
+    planes = _views(StudioPlanes().converted(ramp))
+    return planes.luma[0, :256].copy(), planes.blue[0].copy()

@@ -110,20 +110,24 @@ def noise(rows: Luma) -> float:
 
 def bars(luma: Luma) -> tuple[float, float, float, float]:
     """Flat dark bars at top, bottom, left and right as shares of the frame."""
-    height, width = luma.shape
-    by_row = _flat_dark(luma, axis=1)
-    if by_row.all():
+    top, bottom = _bars_across(luma)
+    if top == 1.0:
         return 0.0, 0.0, 0.0, 0.0
-    by_col = _flat_dark(luma, axis=0)
-    top, bottom = _run(by_row) / height, _run(by_row[::-1]) / height
-    left, right = _run(by_col) / width, _run(by_col[::-1]) / width
+    left, right = _bars_across(luma.T)
     return top, bottom, left, right
 
 
-def _flat_dark(luma: Luma, axis: int) -> NDArray[np.bool_]:
-    brightest = luma.max(axis)
-    total = cv2.reduce(luma, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
-    dark: NDArray[np.bool_] = (brightest < _BAR_BRIGHTEST) & (total < _BAR_MEAN * luma.shape[axis])
+def _bars_across(luma: Luma) -> tuple[float, float]:
+    """Shares of the rows that are flat and dark, from the first and from the last row on."""
+    if not _flat_dark(luma[[0, -1]]).any():  # as nearly always
+        return 0.0, 0.0
+    dark = _flat_dark(luma)
+    return _run(dark) / len(dark), _run(dark[::-1]) / len(dark)
+
+
+def _flat_dark(rows: Luma) -> NDArray[np.bool_]:
+    total = rows.sum(1, dtype=np.int32)
+    dark: NDArray[np.bool_] = (rows.max(1) < _BAR_BRIGHTEST) & (total < _BAR_MEAN * rows.shape[1])
     return dark
 
 
@@ -134,8 +138,8 @@ def _run(flags: NDArray[np.bool_]) -> int:
 
 def colourfulness(rgb: NDArray[np.uint8]) -> float:
     """Hasler and Suesstrunk's colourfulness of one small RGB frame."""
-    red, green, blue = (rgb[..., channel].astype(np.float32) for channel in range(3))
-    red_green = red - green
-    yellow_blue = 0.5 * (red + green) - blue
-    spread = np.hypot(red_green.std(), yellow_blue.std())
-    return float(spread + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean()))
+    red, green, blue = rgb.reshape(-1, 3).T.astype(np.float32, order="C")
+    opponents = red - green, 0.5 * (red + green) - blue
+    means = [values.mean(keepdims=True) for values in opponents]
+    spread = np.hypot(*(v.std(mean=m) for v, m in zip(opponents, means, strict=True)))
+    return float(spread + 0.3 * np.hypot(*means)[0])

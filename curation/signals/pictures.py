@@ -294,6 +294,9 @@ def inside_bars(picture: Luma) -> Box | None:
 
 def _bars_along(picture: Luma, axis: int, *, marked: bool) -> float:
     """The share that dark lines take at each end; they may have marks on them."""
+    lines = picture if axis else picture.T
+    if np.count_nonzero(lines[[0, -1]] >= _LIT, axis=1).max() > _MARKED * lines.shape[1]:
+        return 0.0
     brightest = picture.max(axis)
     lit = cv2.reduce(cv2.compare(picture, _LIT, cv2.CMP_GE), axis, cv2.REDUCE_AVG).ravel() / 255
     mean = cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ from curation.signals.declare import DETAILS_PER_SECOND, SIGNALS
 from curation.signals.detail import DETAIL_SIGNALS, colourfulness, measure_detail
 from curation.signals.pairs import Batch, measure_pairs, thumbnails
 from curation.signals.pictures import PictureHasher
-from curation.signals.shrink import Plane, Shrinker, small_size
+from curation.signals.shrink import Levels, Plane, Shrinker, small_size
 from curation.signals.store import VideoSignals
 from curation.signals.transnet import TransNet
 
@@ -78,12 +79,25 @@ class VideoMeter:
         self._details: dict[int, dict[str, float]] = {}
         self._quarter: int | None = None
 
-    def add_planes(self, pts: int, luma: Plane, blue: Plane, red: Plane) -> None:
-        """Measure one decoded frame, given as 8-bit Y, U and V planes."""
+    def add_planes(
+        self, pts: int, luma: Plane, blue: Plane, red: Plane, levels: Levels | None = None
+    ) -> None:
+        """Measure one decoded frame, given as 8-bit Y, U and V planes.
+
+        Args:
+            pts: when it is shown.
+            luma: the plane.
+            blue: the plane.
+            red: the plane.
+            levels: tables for luma and chroma that make the samples studio range.
+        """
         if self._staged:
             self._measure_staged()
-        self._shrinker.add(luma, blue, red)
-        self._append(pts, self._upright(luma) if self.wants_detail(pts) else None)
+        self._shrinker.add(luma, blue, red, levels)
+        detail = None
+        if self.wants_detail(pts):
+            detail = self._upright(luma if levels is None else cv2.LUT(luma, levels[0]))
+        self._append(pts, detail)
         if len(self._shrinker) == _BATCH:
             self._measure_staged()
 

@@ -25,6 +25,7 @@ from curation.signals import (
     shrink_planes,
     small_size,
 )
+from curation.signals.shrink import Shrinker
 
 TICK = Fraction(1, 12800)
 
@@ -158,6 +159,23 @@ def test_shrinking_keeps_colour_and_place() -> None:
     small = shrink_planes(luma, blue, red, (96, 56)).astype(int)
     assert np.abs(small[:, :40] - (255, 0, 0)).max() <= 4
     assert np.abs(small[:, 56:] - (0, 255, 0)).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(2048, 1810), (641, 359), (193, 145), (64, 64)])
+def test_levels_are_those_of_planes_that_were_looked_up_before(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(5)
+    tables = tuple(random.permutation(256).astype(np.uint8) for _ in range(2))
+    width, height = size
+    planes = [
+        random.integers(0, 256, shape, np.uint8)
+        for shape in ((height, width), *[((height + 1) // 2, (width + 1) // 2)] * 2)
+    ]
+    looked_up = [tables[min(index, 1)][plane] for index, plane in enumerate(planes)]
+    shrinker = Shrinker(small_size(*size), 2)
+    shrinker.add(*planes, (tables[0], tables[1]))
+    shrinker.add(*looked_up)
+    first, second = shrinker.take()
+    np.testing.assert_array_equal(first, second)
 
 
 def test_a_file_is_measured_through_the_door(tmp_path: Path) -> None:
