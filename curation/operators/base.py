@@ -70,7 +70,8 @@ class StoryFrame:
         image = cv2.imdecode(np.frombuffer(self.jpeg, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise OperatorError(f"the storyboard frame at pts {self.pts} is not a picture")
-        return np.ascontiguousarray(image[:, :, ::-1])
+        rgb: NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return rgb
 
 
 @dataclass(frozen=True)
