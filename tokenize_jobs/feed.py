@@ -67,7 +67,8 @@ class TokenFeed(IterableDataset):
 
     What a batch holds: each stream as a tensor of `ids` type (`int64`, or `stored` for the type on
     disk); for `columns`, numbers as tensors and texts as lists; `captions` (or `captions:KIND`),
-    one of each window's; `lengths`; and `classes`, the place of a text column's value among
+    one of each window's; with `text`, a table of captions' tokens, those of the same caption as
+    `text` and `text_mask`; `lengths`; and `classes`, the place of a text column's value among
     `class_names`. With `bucket` a batch has windows of one grid and streams have its shape;
     without, streams are flat, padded with `pad`, and come with a mask and their grids.
 
@@ -94,6 +95,7 @@ class TokenFeed(IterableDataset):
         world: int = 1,
         context: TrainContext | None = None,
         columns: Sequence[str] = (),
+        text: str | None = None,
         classes: str | None = None,
         class_names: Sequence[str] | None = None,
         ids: IdType = "int64",
@@ -125,6 +127,7 @@ class TokenFeed(IterableDataset):
             split,
             [*joined, classes] if classes else joined,
             weights,
+            find_tokens(catalog, text) if text else None,
         )
         self.index, self._rates = _chosen_windows(catalog, wanted, mixture, hub)
         home = _home(catalog, hub, folder, cache_bytes)
@@ -141,6 +144,9 @@ class TokenFeed(IterableDataset):
             classes,
             _class_names(self.index, classes, class_names),
         )
+        if self.index.text is not None:
+            found = self.index.text
+            self.batcher.texts = ShardPool(found.places, {found.stream: found.packing}, home)
         self._settings = {
             "catalog": catalog.about["id"],
             "version": catalog.version,
@@ -151,6 +157,7 @@ class TokenFeed(IterableDataset):
             "split": split,
             "windows": windows,
             "weights": weights,
+            "text": wanted.text,
             "seed": seed,
             "bucket": bucket,
             "shuffle": shuffle,

@@ -19,6 +19,7 @@ from tokenize_jobs.feed_cache import ShardCache
 from tokenize_jobs.feed_index import FeedIndex, Place
 from tokenize_jobs.feed_layout import MappedShard
 from tokenize_jobs.feed_order import Numbers, hash_numbers
+from tokenize_jobs.feed_text import TEXT, text_batch
 from tokenize_jobs.packing import Packing
 
 __all__ = ["Batcher", "IdType", "ShardPool", "to_tensor"]
@@ -107,6 +108,8 @@ class Batcher:
     lengths: bool
     classes: str | None = None
     class_names: Sequence[str] = ()
+    texts: ShardPool | None = None
+    """Where the tokens of captions are."""
 
     def arrays(self, entries: Numbers, copies: Numbers, *salts: int) -> dict[str, Any]:
         """The windows at `entries` as arrays and lists, which cross to another process cheaply.
@@ -122,21 +125,41 @@ class Batcher:
                 made["classes"] = self._class_ids(column.take(taken))
             else:
                 made[name] = _joined(column.take(taken))
-        if self.index.captions is not None:
-            drawn = hash_numbers(entries, *salts) ^ hash_numbers(copies, *salts, 5)
-            made["captions"] = _one_each(self.index.captions.take(taken), drawn)
+        return made | self._captions(entries, hash_numbers(copies, *salts, 5), salts)
+
+    def _captions(
+        self, entries: Numbers, copies: NDArray[np.uint64], salts: Sequence[int]
+    ) -> dict[str, Any]:
+        """A caption of each window, its tokens, or both."""
+        captions, text = self.index.captions, self.index.text
+        lists = text.found if text is not None else captions
+        if lists is None:
+            return {}
+        numbers = _one_each(lists.take(pa.array(entries)), hash_numbers(entries, *salts) ^ copies)
+        made: dict[str, Any] = {}
+        if captions is not None:
+            pairs = zip(captions.take(pa.array(entries)).to_pylist(), numbers, strict=True)
+            made["captions"] = ["" if n is None else texts[n] for texts, n in pairs]
+        if text is not None:
+            made |= text_batch(text, self.texts, entries, numbers)
         return made
 
     def tensors(self, arrays: dict[str, Any]) -> dict[str, Any]:
         """What training gets: every array as a tensor, ids in the type that was asked for."""
         made = {}
         for name, value in arrays.items():
-            packing = self.index.streams.get(name)
+            packing = self._packing(name)
             if packing is not None:
                 made[name] = to_tensor(value, packing, self.ids)
             else:
                 made[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         return made
+
+    def _packing(self, name: str) -> Packing | None:
+        """How the values of a batch were stored, if they are tokens."""
+        if self.index.text is not None and name == TEXT:
+            return self.index.text.packing
+        return self.index.streams.get(name)
 
     def _stream(self, name: str, packing: Packing, entries: Numbers) -> dict[str, Any]:
         index = self.index
@@ -177,7 +200,8 @@ def _joined(values: pa.Array) -> NDArray[Any] | list[str]:
     return values.to_numpy(zero_copy_only=False).copy()
 
 
-def _one_each(captions: pa.ListArray, drawn: NDArray[np.uint64]) -> list[str]:
-    """One caption of each window, by the number that was drawn for it; empty without any."""
-    pairs = zip(captions.to_pylist(), drawn.tolist(), strict=True)
-    return [texts[number % len(texts)] if texts else "" for texts, number in pairs]
+def _one_each(captions: pa.ListArray, drawn: NDArray[np.uint64]) -> list[int | None]:
+    """Which caption each window gets, by the number that was drawn for it; None without any."""
+    counts = pc.fill_null(captions.value_lengths(), 0).to_pylist()
+    pairs = zip(counts, drawn.tolist(), strict=True)
+    return [number % count if count else None for count, number in pairs]

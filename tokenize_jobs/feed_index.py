@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from catalogs.chosen import choose
 from catalogs.errors import NotFoundError, SchemaError, UsageError, nearest
 from catalogs.query import Session, sql_name, sql_text, wide_columns
+from tokenize_jobs.captions import TEXT_HASH
+from tokenize_jobs.feed_text import TextIndex, check_text, one_stream
 from tokenize_jobs.packing import Packing
 from tokenize_jobs.shards import packings
 
@@ -34,6 +36,8 @@ _WINDOW_COLUMNS = (
     "fps", "transform_hash", "weights_hash", "spec_hash",
 )  # fmt: skip
 _CAPTIONS = "captions"
+_LISTED = "list({} order by t.caption_id) filter (where t.text is not null)"
+"""Of each caption of a window, in one order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Wanted:
     columns: Sequence[str] = ()
     """Columns of `clips` or of the windows, `captions`, or `captions:KIND`."""
     weights: str | None = None
+    text: str | None = None
+    """The table with the tokens of captions."""
 
     @property
     def caption_kind(self) -> str | None:
@@ -63,7 +69,12 @@ class Wanted:
         for name in self.columns:
             if name == _CAPTIONS or name.startswith(f"{_CAPTIONS}:"):
                 return name.removeprefix(_CAPTIONS).removeprefix(":")
-        return None
+        return "" if self.text else None
+
+    @property
+    def told(self) -> bool:
+        """Whether a batch holds the captions' texts."""
+        return any(name.split(":")[0] == _CAPTIONS for name in self.columns)
 
     @property
     def plain(self) -> list[str]:
@@ -85,6 +96,7 @@ class FeedIndex:
     """The grid of every stream, by bucket."""
     columns: Mapping[str, pa.Array] = field(default_factory=dict)
     captions: pa.ListArray | None = None
+    text: TextIndex | None = None
     weights: NDArray[np.float64] | None = None
     hashes: tuple[str, str] = ("", "")
     """The specification and the weights that made the tokens."""
@@ -103,15 +115,14 @@ class FeedIndex:
 
 def build_index(catalog: Catalog, wanted: Wanted, hub: HubRepo | None = None) -> FeedIndex:
     """Ask the catalog once for everything that the feed will need to know."""
-    files = sorted(catalog.files(wanted.table), key=lambda item: item.path)
-    places = [Place(f"{wanted.table}/{item.path}", item.bytes) for item in files]
+    places = _places(catalog, wanted.table)
     streams = packings(catalog.columns(wanted.table))
     with choose(catalog, selection=wanted.selection, where=wanted.where) as chosen:
         session = chosen.session
         _make_windows(session, wanted, streams, places, hub)
         names = _known_columns(session, wanted.plain)
         rows = _rows(session, wanted, names)
-        captions = _captions(session, wanted.caption_kind)
+        captions, text = _captions(session, wanted, hub)
     if not rows.num_rows:
         raise NotFoundError(
             f"{wanted.table} has no window of these clips",
@@ -131,9 +142,15 @@ def build_index(catalog: Catalog, wanted: Wanted, hub: HubRepo | None = None) ->
         grids,
         {name: _column(rows[name], name) for name in names if name in wanted.columns},
         captions,
+        text,
         weights,
         hashes,
     )
+
+
+def _places(catalog: Catalog, table: str) -> list[Place]:
+    files = sorted(catalog.files(table), key=lambda item: item.path)
+    return [Place(f"{table}/{item.path}", item.bytes) for item in files]
 
 
 def merged(parts: Sequence[FeedIndex]) -> FeedIndex:
@@ -153,9 +170,16 @@ def merged(parts: Sequence[FeedIndex]) -> FeedIndex:
         [{name: tuple(grid) for name, grid in json.loads(text).items()} for text in known],
         {n: pa.concat_arrays([part.columns[n] for part in parts]) for n in head.columns},
         None if head.captions is None else pa.concat_arrays([p.captions for p in parts]),
+        _merged_text([part.text for part in parts if part.text is not None]),
         None,
         head.hashes,
     )
+
+
+def _merged_text(parts: Sequence[TextIndex]) -> TextIndex | None:
+    if not parts:
+        return None
+    return replace(parts[0], found=pa.concat_arrays([part.found for part in parts]))
 
 
 def _make_windows(
@@ -167,21 +191,7 @@ def _make_windows(
 ) -> None:
     """A relation `__windows`: the chosen rows of the table without their tokens."""
     grids = [f"{stream}_grid" for stream in streams]
-    session.keep(
-        "__files",
-        pa.table(
-            {
-                "filename": [session.catalog.storage.uri(place.path) for place in places],
-                "file": pa.array(range(len(places)), pa.int32()),
-            }
-        ),
-    )
-    if hub is None:
-        listed = ", ".join(sql_text(session.catalog.storage.uri(p.path)) for p in places)
-        rows = f"read_parquet([{listed}], filename = true, file_row_number = true)"
-    else:
-        session.keep("__distant", _distant_rows(session, hub, places, grids))
-        rows = "__distant"
+    rows = _stored_rows(session, "windows", places, [*_WINDOW_COLUMNS, *grids], hub)
     names = ", ".join(_WINDOW_COLUMNS)
     listed_grids = ", ".join(sql_name(name) for name in grids)
     condition = f"and ({wanted.windows})" if wanted.windows else ""
@@ -192,22 +202,41 @@ def _make_windows(
         f"select file, file_row_number as row, {names}, [{listed_grids}]::varchar as grids, "
         "start_pts * time_base_num / time_base_den::double as __start_s, "
         "end_pts * time_base_num / time_base_den::double as __end_s "
-        f"from {rows} join __files using (filename) "
-        f"where {clips} {condition}"
+        f"from {rows} where {clips} {condition}"
     )
     session.sql(query)
     session.connection.execute(f"create temp table __windows as {query}")
 
 
+def _stored_rows(
+    session: Session,
+    name: str,
+    places: Sequence[Place],
+    columns: Sequence[str],
+    hub: HubRepo | None,
+) -> str:
+    """What to select from: rows of shards without their tokens, with `file` and the row in it."""
+    uris = [session.catalog.storage.uri(place.path) for place in places]
+    numbers = pa.array(range(len(places)), pa.int32())
+    session.keep(f"__files_{name}", pa.table({"filename": uris, "file": numbers}))
+    if hub is None:
+        listed = ", ".join(map(sql_text, uris))
+        rows = f"read_parquet([{listed}], filename = true, file_row_number = true)"
+    else:
+        rows = f"__distant_{name}"
+        session.keep(rows, _distant_rows(session, hub, places, columns))
+    return f"{rows} join __files_{name} using (filename)"
+
+
 def _distant_rows(
-    session: Session, hub: HubRepo, places: Sequence[Place], grids: Sequence[str]
+    session: Session, hub: HubRepo, places: Sequence[Place], columns: Sequence[str]
 ) -> pa.Table:
     from tokenize_jobs.feed_sources import read_columns
 
     tables = []
     for place in places:
         with hub.open_file(place.path) as file:
-            rows = read_columns(file, [*_WINDOW_COLUMNS, "shard", "created", *grids])
+            rows = read_columns(file, [*columns, "shard", "created"])
         uri = pa.repeat(session.catalog.storage.uri(place.path), rows.num_rows)
         tables.append(rows.append_column("filename", uri))
     return pa.concat_tables(tables)
@@ -237,20 +266,49 @@ def _rows(session: Session, wanted: Wanted, names: Sequence[str]) -> pa.Table:
     ).arrow()
 
 
-def _captions(session: Session, kind: str | None) -> pa.ListArray | None:
-    """For each window the captions of its clip, less those of other parts of the clip."""
-    if kind is None:
-        return None
-    of_kind = f"and t.kind = {sql_text(kind)}" if kind else ""
+def _captions(
+    session: Session, wanted: Wanted, hub: HubRepo | None
+) -> tuple[pa.ListArray | None, TextIndex | None]:
+    """For each window the captions of its clip, less those of other parts of the clip, and where
+    their tokens are."""
+    if wanted.caption_kind is None:
+        return None, None
+    of_kind = f"and t.kind = {sql_text(wanted.caption_kind)}" if wanted.caption_kind else ""
+    found, tokens = "", ""
+    if wanted.text is not None:
+        _make_texts(session, wanted.text, hub)
+        found = f", {_LISTED.format('{file: x.file, row: x.row, count: x.count}')} as found"
+        tokens = (
+            "left join __texts x on x.clip_id = t.clip_id "
+            f"and x.text_hash = {TEXT_HASH.format('t.text')} "
+        )
     rows = session.sql(
-        "select list(t.text order by t.caption_id) filter (where t.text is not null) as texts "
+        f"select {_LISTED.format('t.text')} as texts {found} "
         "from __windows w left join clips c on c.clip_id = w.clip_id "
         f"left join captions t on t.clip_id = w.clip_id {of_kind} "
         "and coalesce(t.start_s < w.__end_s - coalesce(c.start_s, 0), true) "
         "and coalesce(t.end_s > w.__start_s - coalesce(c.start_s, 0), true) "
-        "group by w.file, w.row order by w.file, w.row"
+        f"{tokens} group by w.file, w.row order by w.file, w.row"
     ).arrow()
-    return rows["texts"].combine_chunks().cast(pa.list_(pa.string()))
+    texts = rows["texts"].combine_chunks().cast(pa.list_(pa.string()))
+    if wanted.text is None:
+        return texts, None
+    lists = rows["found"].combine_chunks()
+    check_text(lists, wanted.text)
+    catalog = session.catalog
+    stream = one_stream(packings(catalog.columns(wanted.text)), wanted.text)
+    return texts if wanted.told else None, TextIndex(*stream, _places(catalog, wanted.text), lists)
+
+
+def _make_texts(session: Session, table: str, hub: HubRepo | None) -> None:
+    """A relation `__texts`: where the tokens of each text are."""
+    stream, _ = one_stream(packings(session.catalog.columns(table)), table)
+    columns = ["clip_id", "transform_hash", f"{stream}_grid"]
+    rows = _stored_rows(session, "texts", _places(session.catalog, table), columns, hub)
+    session.connection.execute(
+        "create temp table __texts as select clip_id, transform_hash as text_hash, file, "
+        f"file_row_number as row, {sql_name(stream + '_grid')}[1] as count from {rows}"
+    )
 
 
 def _same_tokenizer(rows: pa.Table, wanted: Wanted) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Verbs about tokens: make them, check them, and write them for other trainers."""
+"""Verbs about tokens: make them of clips and captions, and write them for other trainers."""
 
 from __future__ import annotations
 
@@ -89,6 +89,58 @@ def tokenize(
         print_json(report.to_dict())
     elif dry_run:
         _print_plan(report.planned)
+    else:
+        for line in report.lines():
+            print(line)
+    if report.status == "interrupted":
+        raise typer.Exit(130)
+
+
+@app.command("tokenize-captions")
+def tokenize_captions(
+    catalog: CatalogPath,
+    selection: Annotated[
+        str | None, typer.Argument(metavar="SELECTION", help="A selection; else all clips.")
+    ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            metavar="NAME",
+            help="bytes, words, hf:REPOSITORY for embeddings, hf-ids:REPOSITORY for ids.",
+        ),
+    ] = "bytes",
+    kind: Annotated[
+        str | None, typer.Option(help="Only captions of this kind, such as brief.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="A condition instead.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what is missing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Encode captions as ids or embeddings, as far as they are missing.
+
+    \b
+    Examples:
+      clipmill tokenize-captions corpus --kind brief
+      clipmill tokenize-captions corpus web --with hf:google/t5-v1_1-base
+    """
+    from tokenize_jobs.captions import tokenize_captions as encode
+
+    report = encode(
+        open_catalog(catalog),
+        encoder,
+        selection=selection,
+        where=where,
+        kind=kind,
+        dry_run=dry_run,
+        progress=None if quiet else sys.stderr,
+    )
+    if as_json:
+        print_json(report.to_dict())
+    elif dry_run:
+        counts = [["texts to encode", report.missing], ["texts there already", report.present]]
+        print_table(["what", "count"], counts)
     else:
         for line in report.lines():
             print(line)

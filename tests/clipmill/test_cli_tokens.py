@@ -47,3 +47,20 @@ def test_tokenize_says_which_settings_it_does_not_know(
         assert result.exit_code == 2
         assert f"{option} {value}" in result.stderr
         assert allowed in result.stderr
+
+
+def test_captions_are_encoded_once(corpus: TokenCorpus, clipmill: Any) -> None:
+    clip = f"{0:032x}"
+    row = {"caption_id": "a", "clip_id": clip, "kind": "brief", "text": "a dog"}
+    corpus.catalog.append("captions", [row, row | {"caption_id": "b", "kind": "detailed"}])
+    root = corpus.catalog.storage.root
+    planned = clipmill("tokenize-captions", root, "--dry-run")
+    assert planned.stdout.splitlines()[1:] == ["texts to encode\t1", "texts there already\t0"]
+    told = json.loads(clipmill("tokenize-captions", root, "--quiet", "--json").stdout)
+    assert (told["texts"], told["tokens"], told["bytes"]) == (1, 6, 6)
+    again = clipmill("tokenize-captions", root, "--quiet")
+    assert again.stdout.startswith("0 texts encoded into tokens/text.bytes@")
+    assert clipmill("tokenize-captions", root, "--kind", "motion").exit_code == 2
+    unknown = clipmill("tokenize-captions", root, "--with", "byte")
+    assert unknown.exit_code == 2
+    assert "bytes" in unknown.stderr
