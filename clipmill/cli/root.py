@@ -26,6 +26,7 @@ GROUPS = (
     ("Look", "clipmill.cli.look"),
     ("Caption", "clipmill.cli.captions"),
     ("Ask", "clipmill.cli.ask"),
+    ("Find", "clipmill.cli.search"),
     ("Decide", "clipmill.cli.decide"),
     ("Trust", "clipmill.cli.trust"),
     ("Trust", "clipmill.cli.label"),
