@@ -24,7 +24,7 @@ from zoo.generator import Generator, Source
 from zoo.spec import TokenizerSpec
 from zoo.tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "FORMAT", "WEIGHTS", "load", "load_tokenizer", "read_config", "save"]
+__all__ = ["CONFIG", "FORMAT", "WEIGHTS", "load", "load_tokenizer", "read_config", "save", "tell"]
 
 FORMAT = 1
 """Raised when a folder written by this version can no longer be read by the one before."""
@@ -49,6 +49,13 @@ def save(model: Tokenizer | Generator, folder: Path, facts: Facts | None = None)
     (folder / CONFIG).write_text(json.dumps(known, indent=2) + "\n")
     write_card(folder)
     return folder
+
+
+def tell(folder: Path, facts: Facts) -> None:
+    """Replace what the card of a folder tells."""
+    known = {**read_config(folder), "facts": facts.to_json()}
+    (folder / CONFIG).write_text(json.dumps(known, indent=2) + "\n")
+    write_card(folder)
 
 
 def _contract(model: Tokenizer | Generator) -> dict[str, Any]:

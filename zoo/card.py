@@ -28,6 +28,7 @@ EVALS = ".eval_results/clipmill.yaml"
 class Facts:
     """What no spec tells: `licence` of the weights (SPDX), `data` they were trained on, with its
     licences, `training` (settings and cost), `limits` to know before use, and measured `reports`.
+    `forbids` says which licences of the data forbid to give the model away.
     """
 
     licence: str = ""
@@ -35,6 +36,7 @@ class Facts:
     training: Mapping[str, str | float] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     reports: tuple[Report, ...] = ()
+    forbids: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -43,6 +45,7 @@ class Facts:
             "training": dict(self.training),
             "limits": list(self.limits),
             "reports": [report.to_json() for report in self.reports],
+            "forbids": list(self.forbids),
         }
 
     @classmethod
@@ -61,6 +64,7 @@ class Facts:
             training=dict(known.get("training", {})),
             limits=tuple(known.get("limits", ())),
             reports=tuple(Report.from_json(report) for report in known.get("reports", ())),
+            forbids=tuple(known.get("forbids", ())),
         )
 
 

@@ -100,12 +100,25 @@ class Condition:
 
     `size` is the number of classes, or the width of embeddings, a vector or a track. `words` are
     texts as hashed words, read by the generator's own encoder; `embeddings` come from an encoder
-    outside, (B, length, size), rows of zeros being padding.
+    outside, (B, length, size), rows of zeros being padding. Classes may have `names`.
     """
 
     name: str
     kind: Kind
     size: int = 0
+    names: tuple[str, ...] = ()
+
+    def number(self, value: Any) -> int:
+        """The number of a class, given as one or by its name."""
+        if isinstance(value, str) and value in self.names:
+            return self.names.index(value)
+        if isinstance(value, str) and not value.isdecimal():
+            raise InputError(
+                f"no class of {self.name} is called {value!r}",
+                allowed=", ".join(self.names) or f"0 to {self.size - 1}",
+                hint=nearest(value, self.names),
+            )
+        return int(value)
 
 
 @dataclass(frozen=True)
@@ -509,7 +522,7 @@ def _as_tensor(condition: Condition, value: Any) -> tuple[Tensor, Tensor]:
     if condition.kind == "words":
         return word_ids(["" if item is None else str(item) for item in items]), hidden
     if condition.kind == "class":
-        made = torch.tensor([0 if item is None else int(item) for item in items])
+        made = torch.tensor([0 if item is None else condition.number(item) for item in items])
     else:
         shape = next((torch.as_tensor(item).shape for item in items if item is not None), ())
         made = torch.stack(

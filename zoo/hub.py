@@ -91,6 +91,12 @@ def push(
     message: str = "",
 ) -> str:
     """Save a model and upload it as one commit; returns the address of the repository."""
+    if facts and facts.forbids:
+        raise ZooError(
+            f"{model.name or model.family()} was trained on data whose licences forbid to give it "
+            f"away: {'; '.join(facts.forbids)}",
+            hint="train on sources that permit it, or correct their license_terms in the catalog",
+        )
     api = _api()
     with tempfile.TemporaryDirectory() as folder:
         save_folder(model, Path(folder), facts)

@@ -15,16 +15,18 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InputError
-from zoo.training.data import Feed
 
 __all__ = ["batches"]
 
 _AHEAD = 2
 
 
-def batches(feed: Feed, size: int) -> Generator[tuple[Tensor, dict[str, Any]], None, None]:
-    """Stacked clips and the feed's state after them; an error of the feed is raised here."""
-    ready: queue.Queue[tuple[Tensor, dict[str, Any]] | BaseException] = queue.Queue(_AHEAD)
+def batches(feed: Any, size: int | None) -> Generator[tuple[Any, dict[str, Any]], None, None]:
+    """Batches and the feed's state after them; an error of the feed is raised here.
+
+    `size` examples of the feed are stacked; None takes what it gives, which are batches already.
+    """
+    ready: queue.Queue[tuple[Any, dict[str, Any]] | BaseException] = queue.Queue(_AHEAD)
     stopped = threading.Event()
     thread = threading.Thread(target=_read, args=(feed, size, ready, stopped), daemon=True)
     thread.start()
@@ -41,11 +43,12 @@ def batches(feed: Feed, size: int) -> Generator[tuple[Tensor, dict[str, Any]], N
             thread.join(0.01)
 
 
-def _read(feed: Feed, size: int, ready: queue.Queue[Any], stopped: threading.Event) -> None:
+def _read(feed: Any, size: int | None, ready: queue.Queue[Any], stopped: threading.Event) -> None:
     try:
-        clips = iter(feed)
+        items = iter(feed)
         while not stopped.is_set():
-            ready.put((_stack([next(clips) for _ in range(size)]), feed.state_dict()))
+            batch = next(items) if size is None else _stack([next(items) for _ in range(size)])
+            ready.put((batch, feed.state_dict()))
     except StopIteration:
         ready.put(InputError("the feed ended", hint="a training feed repeats without end"))
     except BaseException as error:

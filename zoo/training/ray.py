@@ -14,17 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zoo.tokenizer import Tokenizer
-from zoo.training.data import Feed
-from zoo.training.loop import Outcome, fit
-from zoo.training.settings import Settings
+from zoo.generator import Generator
+from zoo.training.generate import fit_generator
+from zoo.training.loop import fit
+from zoo.training.run import Outcome
+from zoo.training.settings import Training
 
 __all__ = ["fit_on_ray"]
 
 
 def fit_on_ray(
-    make: Callable[[], tuple[Tokenizer, Feed]],
-    settings: Settings,
+    make: Callable[[], tuple[Any, Any]],
+    settings: Training,
     out_dir: str | Path,
     *,
     workers: int,
@@ -34,7 +35,8 @@ def fit_on_ray(
 ) -> Outcome:
     """Train what `make` gives on `workers` processes of the running or a new Ray cluster.
 
-    `options` are those of `fit`. The batch is divided among the workers.
+    `make` gives a tokenizer with its feed, or a generator with its own; `options` are those of
+    `fit` or `fit_generator`. The batch is divided among the workers.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -45,7 +47,8 @@ def fit_on_ray(
         from ray import train
 
         model, feed = make()
-        outcome = fit(model, feed, settings, folder, **{"progress": False, **options})
+        train_it: Any = fit_generator if isinstance(model, Generator) else fit
+        outcome = train_it(model, feed, settings, folder, **{"progress": False, **options})
         train.report(outcome.losses)
 
     trainer = TorchTrainer(

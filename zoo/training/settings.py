@@ -21,9 +21,29 @@ from typing import Any, Self
 
 from zoo.errors import NotFoundError, UsageError, nearest
 
-__all__ = ["BOOKKEEPING", "Adversarial", "Losses", "Settings"]
+__all__ = [
+    "BOOKKEEPING",
+    "Adversarial",
+    "GeneratorSettings",
+    "Losses",
+    "Settings",
+    "Strict",
+    "Training",
+    "read_settings",
+]
 
-BOOKKEEPING = frozenset({"log_every", "save_every", "sample_every", "keep", "checkpoint_blocks"})
+BOOKKEEPING = frozenset(
+    {
+        "checkpoint_blocks",
+        "compile",
+        "keep",
+        "log_every",
+        "peak_tflops",
+        "sample_every",
+        "save_every",
+        "validate_every",
+    }
+)
 """Settings that may differ when a run is continued: they do not change its outcome."""
 
 
@@ -35,7 +55,7 @@ def _choice(default: str, *others: str) -> Any:
     return field(default=default, metadata={"choices": (default, *others)})
 
 
-class _Strict:
+class Strict:
     """Checks types, ranges and choices of a frozen dataclass on construction."""
 
     def __post_init__(self) -> None:
@@ -70,7 +90,7 @@ class _Strict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Losses(_Strict):
+class Losses(Strict):
     """Weights of what is added up; 0 leaves a term out."""
 
     reconstruction: str = _choice("l2", "l1", "huber")
@@ -88,7 +108,7 @@ class Losses(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adversarial(_Strict):
+class Adversarial(Strict):
     """A discriminator of patches, trained against the tokenizer."""
 
     kind: str = _choice("hinge", "vanilla")
@@ -113,12 +133,12 @@ class Adversarial(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(_Strict):
-    """One training run."""
+class Training(Strict):
+    """What every run is told."""
 
     steps: int = _number(dataclasses.MISSING, least=1)
     batch: int = _number(8, least=1)
-    """Clips of one step, over all workers and accumulated parts."""
+    """Examples of one step, over all workers and accumulated parts."""
     accumulate: int = _number(1, least=1)
     """In how many parts a worker goes through its share of the batch, to save memory."""
     learning_rate: float = _number(1e-3, least=0)
@@ -136,12 +156,12 @@ class Settings(_Strict):
     checkpoint_blocks: bool = False
     """Compute blocks again in the backward pass instead of keeping their activations."""
     seed: int = _number(0, least=0)
-    losses: Losses = field(default_factory=Losses)
-    adversarial: Adversarial | None = None
     log_every: int = _number(20, least=1)
     save_every: int = _number(500, least=1)
     sample_every: int = _number(0, least=0)
-    """Pictures of originals over reconstructions; 0 for none."""
+    """Pictures of what the model makes; 0 for none."""
+    validate_every: int = _number(0, least=0)
+    """Losses on examples that are not trained on, besides at the end; 0 for the end alone."""
     keep: int = _number(2, least=1)
     """How many checkpoints stay on disk."""
 
@@ -156,18 +176,41 @@ class Settings(_Strict):
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Settings of a YAML or JSON file."""
-        import yaml
+        return cls.from_json(read_settings(path))
 
-        path = Path(path)
-        if not path.is_file():
-            raise NotFoundError(f"there are no settings at {path}")
-        try:
-            known = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise UsageError(f"{path} is neither YAML nor JSON: {error}") from None
-        if not isinstance(known, Mapping):
-            raise UsageError(f"{path} holds no settings", allowed="`name: value` lines")
-        return cls.from_json(known)
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Training):
+    """One training run of a tokenizer."""
+
+    losses: Losses = field(default_factory=Losses)
+    adversarial: Adversarial | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorSettings(Training):
+    """One training run of a generator."""
+
+    compile: bool = False
+    """Compile the losses with torch: slower to start, faster on a GPU."""
+    peak_tflops: float = _number(0.0, least=0)
+    """What the device could do, for the share of it that is used; 0 looks it up by name."""
+
+
+def read_settings(path: str | Path) -> Mapping[str, Any]:
+    """The plain values of a YAML or JSON file."""
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        raise NotFoundError(f"there are no settings at {path}")
+    try:
+        known = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is neither YAML nor JSON: {error}") from None
+    if not isinstance(known, Mapping):
+        raise UsageError(f"{path} holds no settings", allowed="`name: value` lines")
+    return known
 
 
 def _checked_type(name: str, value: Any, hint: Any) -> Any:
@@ -176,9 +219,13 @@ def _checked_type(name: str, value: Any, hint: Any) -> Any:
         if value is None:
             return None
         hint = next(item for item in typing.get_args(hint) if item is not types.NoneType)
-    if typing.get_origin(hint) is dict:
-        return {str(key): _checked_type(f"{name}.{key}", v, float) for key, v in value.items()}
-    if isinstance(hint, type) and issubclass(hint, _Strict) and isinstance(value, Mapping):
+    if hint is Any:
+        return value
+    if typing.get_origin(hint) is dict and isinstance(value, Mapping):
+        inner = typing.get_args(hint)[1]
+        return {str(key): _checked_type(f"{name}.{key}", v, inner) for key, v in value.items()}
+    hint = typing.get_origin(hint) or hint
+    if isinstance(hint, type) and issubclass(hint, Strict) and isinstance(value, Mapping):
         return hint.from_json(value)
     if hint is float and type(value) is int:
         return float(value)

@@ -1,0 +1,1 @@
+"""From tokens of a catalog to a trained generator: recipes, batches, runs, what they publish."""

@@ -1,0 +1,190 @@
+"""From a recipe to everything a run needs: the model fitted to the data, batches, facts.
+
+What the data decide is read from them: the grid and codes of the tokenizer's tokens, the names of
+the classes. A model is bound to the tokenizer, so that it refuses the tokens of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from catalogs.catalog import Catalog
+from catalogs.chosen import choose
+from catalogs.errors import NotFoundError, UsageError, nearest
+from catalogs.licence import Policy
+from tokenize_jobs.plan import table_of
+from tokenize_jobs.shards import packings
+from tokenize_jobs.training.batches import CLASSES, Asked, TokenBatches, open_feed
+from tokenize_jobs.training.recipe import Data, Recipe
+from zoo.card import Facts
+from zoo.config import config_from_json, config_to_json
+from zoo.generator import Batch, Condition, Generator, Space
+from zoo.hub import load_tokenizer
+from zoo.registry import generators
+from zoo.spec import TokenizerSpec
+
+__all__ = ["Prepared", "prepare"]
+
+VALIDATION_BATCHES = 4
+_CAPTIONS = "captions"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run of a recipe begins with."""
+
+    model: Generator
+    batches: TokenBatches
+    validation: tuple[Batch, ...]
+    facts: Facts
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Open the data of a recipe and build its model."""
+    data = recipe.data
+    spec = load_tokenizer(data.tokenizer).spec
+    table = table_of(spec, {}).name
+    catalog = Catalog.open(data.catalog)
+    if table not in catalog.tables():
+        raise NotFoundError(
+            f"{data.catalog} holds no tokens of {data.tokenizer} as it is now ({table})",
+            hint=f"clipmill tokenize {data.catalog} --tokenizer {data.tokenizer}",
+        )
+    whole = open_feed(data, table, split="", batch=1)
+    asked, size = _asked(data, spec, whole, catalog, table)
+    conditions = _conditions(data, whole.class_names)
+    space = Space.of(spec, size, asked.stream)
+    # Weights are drawn before data are read, so they follow from the seed alone.
+    torch.manual_seed(recipe.run.seed)
+    model = _model(recipe, space, conditions).bind(spec, size, data.tokenizer)
+    batches = TokenBatches(model, data, asked, table, batch=recipe.run.batch, seed=recipe.run.seed)
+    return Prepared(
+        model, batches, _validation(model, recipe, asked, table), _facts(recipe, catalog, batches)
+    )
+
+
+def _asked(
+    data: Data, spec: TokenizerSpec, feed: Any, catalog: Catalog, table: str
+) -> tuple[Asked, tuple[int, ...]]:
+    """How batches become the model's, and the size of media that make the largest grid."""
+    stream = spec.stream(data.stream) if data.stream else spec.streams[0]
+    grids = [grid[stream.name] for grid in feed.index.grids]
+    if len({grid[1:] for grid in grids}) > 1:
+        raise UsageError(
+            f"windows have grids of {sorted(set(grids))}",
+            allowed="grids that differ in time alone",
+            hint='choose one size with windows: "transform_hash = ..."',
+        )
+    grid = max(grids)
+    columns = {name: _key(column) for name, column in data.conditions.items()}
+    packing = packings(catalog.columns(table))[stream.name]
+    return Asked(stream.name, grid, packing.trailing, columns), _media_size(spec, stream, grid)
+
+
+def _key(column: str) -> str:
+    if column.startswith(CLASSES):
+        return "classes"
+    return _CAPTIONS if column.split(":")[0] == _CAPTIONS else column
+
+
+def _media_size(spec: TokenizerSpec, stream: Any, grid: tuple[int, ...]) -> tuple[int, ...]:
+    """The size that the tokenizer turns into this grid."""
+    steps = (grid[0] - stream.first) // max(1, stream.step)
+    frames = spec.length.first + steps * spec.length.step
+    if spec.layout == "BTJC":
+        return (frames, spec.joints)
+    if spec.layout != "BCTHW":
+        return (frames,)
+    extents = {
+        axis.name: places * axis.stride
+        for axis, places in zip(stream.axes, grid[1:], strict=True)
+        if not axis.extent
+    }
+    rows, columns = spec.size or (spec.multiple, spec.multiple)
+    return (frames, extents.get("h", rows), extents.get("w", columns))
+
+
+def _conditions(data: Data, names: list[str]) -> tuple[Condition, ...]:
+    return tuple(
+        Condition(name, "class", len(names), tuple(names))
+        if column.startswith(CLASSES)
+        else Condition(name, "words")
+        for name, column in data.conditions.items()
+    )
+
+
+def _model(recipe: Recipe, space: Space, conditions: tuple[Condition, ...]) -> Generator:
+    """The preset's model with the data's space and conditions."""
+    known = generators()
+    name = recipe.model.preset
+    if name not in known:
+        raise NotFoundError(
+            f"no generator is called {name!r}",
+            hint=nearest(name, known) or 'zoo.list_models(kind="generator") names them all',
+        )
+    preset = known[name]
+    changed = _merged(config_to_json(preset.config), recipe.model.change)
+    config: Any = replace(
+        config_from_json(preset.family.config_class, changed), space=space, conditions=conditions
+    )
+    model = preset.family(config)
+    assert isinstance(model, Generator)
+    model.name = name
+    return model
+
+
+def _merged(known: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    made = dict(known)
+    for name, value in change.items():
+        inner = made.get(name)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        made[name] = _merged(inner, value) if both else value  # type: ignore[arg-type]
+    return made
+
+
+def _validation(model: Generator, recipe: Recipe, asked: Asked, table: str) -> tuple[Batch, ...]:
+    """The same few batches each time, of a split that is not trained on."""
+    data = recipe.data
+    if not data.validation:
+        return ()
+    if data.validation == data.split:
+        raise UsageError(f"split {data.split!r} is both trained and validated on")
+    names = next((c.names for c in model.config.conditions if c.kind == "class"), ())
+    feed = open_feed(data, table, split=data.validation, class_names=names, batch=recipe.run.batch)
+    taken = zip(range(VALIDATION_BATCHES), feed, strict=False)
+    return tuple(asked.batch(model, made) for _, made in taken)
+
+
+def _facts(recipe: Recipe, catalog: Catalog, batches: TokenBatches) -> Facts:
+    """Where the data came from, what their licences say, how the model is trained."""
+    data, run = recipe.data, recipe.run
+    policy = Policy.of("redistribute", "derive")
+    chosen = {"selection": data.selection or None, "where": data.where or None}
+    with choose(catalog, **chosen, policy=policy) as clips:
+        licences = clips.sql(
+            "select coalesce(license, '(none)'), count(distinct k.clip_id) from chosen k "
+            "left join sources using (source_id) group by 1 order by 2 desc, 1"
+        ).rows()
+        forbids = tuple(str(refusal) for refusal in clips.verdict.refusals)
+    what = data.selection or data.where or "all clips"
+    return Facts(
+        data=(
+            f"catalog {catalog.about['id']}, version {catalog.version}: {what}",
+            f"{len(batches.feed.index)} windows of {data.tokenizer}",
+            *(f"{count} clips under {licence}" for licence, count in licences),
+        ),
+        training={
+            "preset": recipe.model.preset,
+            **{f"changed {name}": str(value) for name, value in recipe.model.change.items()},
+            "steps": run.steps,
+            "batch": run.batch,
+            "learning rate": run.learning_rate,
+            "precision": run.precision,
+            "seed": run.seed,
+        },
+        forbids=forbids,
+    )

@@ -1,0 +1,78 @@
+"""What a training run is told, in one file: which tokens, which model, how long.
+
+    data:
+      catalog: corpus
+      tokenizer: motion/starter
+      selection: walks
+      split: train
+      validation: val
+      conditions: {text: captions, label: action}
+    model:
+      preset: motion/autoregressive_tiny
+      change: {backbone: {dim: 128, depth: 4}}
+    run: {steps: 2000, batch: 32}
+
+A misspelt or mistyped line is refused before anything is read. The size of the grid, the codes, the
+classes and the width of embeddings follow from the data, so a preset fits any tokenizer of its
+kind, and a line under `change` scales it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.training.settings import GeneratorSettings, Strict, read_settings
+
+__all__ = ["Data", "Model", "Recipe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Strict):
+    """Which windows are trained on, and what the model is told of each."""
+
+    catalog: str
+    tokenizer: str
+    """As `zoo.load` takes it; its tokens must be in the catalog."""
+    stream: str = ""
+    """Of a tokenizer that has several; the first by default."""
+    selection: str = ""
+    where: str = ""
+    windows: str = ""
+    """A condition on the table's own columns, `frames >= 16`."""
+    split: str = ""
+    validation: str = ""
+    """The split that is kept apart."""
+    conditions: dict[str, str] = field(default_factory=dict)
+    """By the model's condition: `captions`, `captions:KIND`, or a column of clips."""
+    workers: int = 0
+    """Processes that read ahead."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Strict):
+    """A preset, and what of its configuration is different here."""
+
+    preset: str
+    change: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Strict):
+    """Data, model and budget of one run; `workers` processes share the batch."""
+
+    data: Data
+    model: Model
+    run: GeneratorSettings
+    workers: int = 1
+    gpus: bool = False
+
+    @classmethod
+    def read(cls, path: str | Path, change: Mapping[str, Any] | None = None) -> Recipe:
+        """The recipe of a YAML or JSON file, with `run` values changed."""
+        known = dict(read_settings(path))
+        if change:
+            known["run"] = {**dict(known.get("run", {})), **change}
+        return cls.from_json(known)
