@@ -42,6 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
+from catalogs.query import Session
 from curation.jobs.run import curate
 from curation.jobs.settings import MillSettings
 from tokenize_jobs.clips import ChosenSource
@@ -105,7 +106,10 @@ def _wanted(corpus: Path, options: argparse.Namespace) -> Wanted:
     size = (options.size, options.size)
     asked = Transform(fps=Fraction(24), size=size, window=options.window, tail="drop")
     transform = transform_for(spec, asked)
-    plan = make_plan(Catalog.open(corpus), spec, table_of(spec, {}), transform)
+    catalog = Catalog.open(corpus)
+    plan = make_plan(catalog, spec, table_of(spec, {}), transform)
+    with Session(catalog, cutting="-") as session:
+        plan.units = [unit.opened(session, transform) for unit in plan.units]
     return Wanted(options.tokenizer, transform, size, plan, options.workers)
 
 

@@ -20,13 +20,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TextIO
 
 import pyarrow as pa
 
 from catalogs.catalog import Catalog
 from catalogs.errors import ClipmillError
+from catalogs.query import Session
 from curation.jobs.alone import Alone
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.outcome import Problem
@@ -184,7 +185,7 @@ class _Run:
         self._quality: list[float] = []
         self._unsaved_quality: list[float] = []
         self._problems: list[Problem] = []
-        self._shares = Shares(plan.units)
+        self._shares = Shares(plan.units, lambda unit: unit.opened(self._stored, plan.transform))
         self._frames_left = Counter({u.source.source_id: u.frames for u in plan.units})
         self._quarantined = _quarantined(catalog)
         self._mended: list[tuple[str, str]] = []
@@ -206,7 +207,14 @@ class _Run:
             self._commit()
             self._close()
             self._crew.stop(keep_logs=kind is not None)
+            if "_stored" in vars(self):
+                self._stored.connection.close()
         return kind is not None and issubclass(kind, KeyboardInterrupt)
+
+    @cached_property
+    def _stored(self) -> Session:
+        """What the plan was made of; opened once Ray runs, for its threads must not be forked."""
+        return Session(self._catalog.at(self._planned_at), cutting="-")
 
     def go(self) -> None:
         """Keep the workers busy until every unit is done."""

@@ -7,7 +7,7 @@ older tokenizer or transform are left beside the new ones.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from tokenize_jobs.clips import ChosenClip, ChosenSource, Kind, chosen_sources, 
 from tokenize_jobs.shards import TokenStream, TokenTable, Window
 from tokenize_jobs.takes import features_for
 from tokenize_jobs.transform import Transform
-from tokenize_jobs.windows import clip_windows, sample_count
+from tokenize_jobs.windows import FrameWindow, clip_windows, sample_count
 
 if TYPE_CHECKING:
     from zoo.spec import TokenizerSpec
@@ -35,7 +35,11 @@ Done = Mapping[str, set[int]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
-    """Takes have `clips`, video has `windows` with their frames' times."""
+    """What is missing of a source: whole clips of a take, windows of a video.
+
+    A plan holds no windows and no frames' times, which of a large corpus would not fit into memory:
+    `opened` makes them of a unit whose turn has come.
+    """
 
     source: ChosenSource
     frames: int
@@ -48,6 +52,13 @@ class Unit:
     @property
     def label(self) -> str:
         return self.source.uri
+
+    def opened(self, session: Session, transform: Transform) -> Unit:
+        """With the windows of a video that are missing."""
+        if self.source.kind == "mocap" or self.windows:
+            return self
+        cut = _windows_of(session, self.source, self.done, transform)
+        return replace(self, windows=tuple((w.window, w.pts) for w, missing in cut if missing))
 
     def split(self, frames: int) -> tuple[Unit, Unit | None]:
         """The first windows, of so many frames or a window more, and the rest if there is any.
@@ -162,18 +173,27 @@ def _present(catalog: Catalog, table: TokenTable, transform: Transform) -> Done:
 def _plan_video(
     plan: Plan, session: Session, source: ChosenSource, done: Done, spec: TokenizerSpec
 ) -> None:
-    times = frame_times(session, source.source_id)
     size = plan.transform.picture_size(*source.size)
-    missing: list[tuple[Window, NDArray[np.int64]]] = []
+    before = plan.frames
+    for item, missing in _windows_of(session, source, done, plan.transform):
+        _count(plan, item.window, not missing, spec, size)
+    if plan.frames > before:
+        plan.units.append(Unit(source, plan.frames - before, done=_done_of(source.clips, done)))
+
+
+def _windows_of(
+    session: Session, source: ChosenSource, done: Done, transform: Transform
+) -> Iterator[tuple[FrameWindow, bool]]:
+    """Every window of a video's clips, and whether it is missing."""
+    times = frame_times(session, source.source_id)
     for clip in source.clips:
         present = done.get(clip.clip_id, set())
-        for item in clip_windows(clip.clip_id, clip.span, times, source.fps, plan.transform):
-            _count(plan, item.window, item.window.index in present, spec, size)
-            if item.window.index not in present:
-                missing.append((item.window, item.pts))
-    if missing:
-        frames = sum(window.frames for window, _ in missing)
-        plan.units.append(Unit(source, frames, windows=tuple(missing)))
+        for item in clip_windows(clip.clip_id, clip.span, times, source.fps, transform):
+            yield item, item.window.index not in present
+
+
+def _done_of(clips: Iterable[ChosenClip], done: Done) -> Done:
+    return {clip.clip_id: done[clip.clip_id] for clip in clips if clip.clip_id in done}
 
 
 def _plan_take(plan: Plan, source: ChosenSource, done: Done, spec: TokenizerSpec) -> None:
@@ -192,7 +212,7 @@ def _plan_take(plan: Plan, source: ChosenSource, done: Done, spec: TokenizerSpec
         if missing:
             wanted.append(clip)
     if wanted:
-        known = {clip.clip_id: done[clip.clip_id] for clip in wanted if clip.clip_id in done}
+        known = _done_of(wanted, done)
         plan.units.append(Unit(source, plan.frames - before, clips=tuple(wanted), done=known))
 
 

@@ -9,7 +9,7 @@ workers finish together.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tokenize_jobs.plan import Unit
 
@@ -25,9 +25,10 @@ Share = tuple[Unit, ...]
 
 
 class Shares:
-    """What is still to be handed out, longest sources first."""
+    """What is still to be handed out, longest sources first; `opened` readies a unit for that."""
 
-    def __init__(self, units: Iterable[Unit]):
+    def __init__(self, units: Iterable[Unit], opened: Callable[[Unit], Unit]):
+        self._opened = opened
         self._waiting = deque(sorted(units, key=lambda unit: -unit.frames))
         self._frames = sum(unit.frames for unit in self._waiting)
 
@@ -42,7 +43,7 @@ class Shares:
         while self._waiting and left > 0:
             if self._waiting[0].attempt and share:
                 break
-            unit, rest = self._waiting.popleft().split(left)
+            unit, rest = self._opened(self._waiting.popleft()).split(left)
             if rest is not None:
                 self._waiting.appendleft(rest)
             share.append(unit)

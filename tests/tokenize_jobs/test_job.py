@@ -14,13 +14,14 @@ import torch
 import zoo
 from catalogs.catalog import Catalog
 from catalogs.errors import UsageError
+from catalogs.query import Session
 from catalogs.schema import view_name
 from catalogs.testing import Shot, render_take, render_video
 from curation.jobs.run import curate
 from curation.jobs.settings import MillSettings
 from curation.media.decode import read_sequential
 from tokenize_jobs.job import Report, tokenize
-from tokenize_jobs.plan import table_of, transform_for
+from tokenize_jobs.plan import make_plan, table_of, transform_for
 from tokenize_jobs.read import fitted
 from tokenize_jobs.shards import unpack
 from tokenize_jobs.transform import Transform
@@ -74,6 +75,20 @@ def stored(corpus: Catalog, report: Report) -> dict[tuple[str, int], np.ndarray]
 def same(one: dict, other: dict) -> None:
     assert one.keys() == other.keys()
     assert all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def test_a_plan_makes_windows_when_their_turn_comes(corpus: Catalog, model: str) -> None:
+    spec = zoo.load(model).spec
+    table, transform = table_of(spec, {}), transform_for(spec, ASKED)
+    plan = make_plan(corpus, spec, table, transform)
+    assert len(plan.units) == 3
+    assert not any(unit.windows for unit in plan.units)
+    with Session(corpus, cutting="-") as session:
+        opened = [unit.opened(session, transform) for unit in plan.units]
+    assert sum(len(unit.windows) for unit in opened) == plan.windows
+    for unit in opened:
+        assert sum(window.frames for window, _ in unit.windows) == unit.frames
+        assert unit.opened(session, transform) is unit, "what was lost is done as it was handed out"
 
 
 def test_ids_are_those_of_the_zoo_by_hand(corpus: Catalog, model: str, template: Path) -> None:
