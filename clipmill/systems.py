@@ -1,17 +1,18 @@
 """Published systems, and what of clipmill makes each of them work.
 
 The ids and titles are kept in `systems.tsv`. Entries name the systems that they serve where they
-are declared (`serves` of a preset), so the count here cannot run ahead of what is there. Whatever
-serves a system is tested by its own family's tests.
+are declared (`serves` of a preset, an operator, an embedder), so the count here cannot run ahead of
+what is there. Whatever serves a system is tested by its own family's tests.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import chain
 
 from catalogs.errors import NotFoundError, nearest
 
@@ -43,6 +44,10 @@ class Entry:
     run: str
 
 
+Served = tuple[tuple[str, ...], Entry]
+"""Ids of systems, and what serves them."""
+
+
 @cache
 def systems() -> Mapping[str, System]:
     """Every known system by its id."""
@@ -65,12 +70,37 @@ def system(name: str) -> System:
 @cache
 def serving() -> Mapping[str, tuple[Entry, ...]]:
     """What serves each system that is served."""
+    found: dict[str, list[Entry]] = {}
+    for served, entry in chain(_tokenizers(), _operators(), _embedders(), _choices()):
+        for name in served:
+            system(name)
+            found.setdefault(name, []).append(entry)
+    return {name: tuple(entries) for name, entries in found.items()}
+
+
+def _tokenizers() -> Iterator[Served]:
     from zoo.registry import presets
 
-    found: dict[str, list[Entry]] = {}
     for preset in presets().values():
-        for served in preset.serves:
-            system(served)
-            entry = Entry("tokenizer", preset.name, f'zoo.create("{preset.name}")')
-            found.setdefault(served, []).append(entry)
-    return {name: tuple(entries) for name, entries in found.items()}
+        yield preset.serves, Entry("tokenizer", preset.name, f'zoo.create("{preset.name}")')
+
+
+def _operators() -> Iterator[Served]:
+    from curation.operators import names, operator_class
+
+    for name in names():
+        yield operator_class(name).serves, Entry("operator", name, f"in a recipe: score: [{name}]")
+
+
+def _embedders() -> Iterator[Served]:
+    from curation.embed import BUILT_IN
+
+    for name, kind in BUILT_IN.items():
+        yield kind.serves, Entry("embedder", name, f"clipmill embed CATALOG --with {name}")
+
+
+def _choices() -> Iterator[Served]:
+    from curation import choose_frames
+
+    for name, served in choose_frames.SERVES.items():
+        yield served, Entry("choice of frames", name, f"curation.choose_frames.{name}")

@@ -15,7 +15,7 @@ is. Of each quarter of a second only the stillest frame is considered, for it is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,13 +25,29 @@ from catalogs.errors import UsageError, nearest
 from curation.operators.base import Clip, StoryFrame
 from curation.operators.statistics import frame_rate
 
-__all__ = ["METHODS", "SERVES", "Method", "choose", "key_frames", "pictures", "sheet"]
+__all__ = [
+    "METHODS",
+    "SERVES",
+    "Method",
+    "choose",
+    "choose_for",
+    "key_frames",
+    "pictures",
+    "share_tokens",
+    "sheet",
+    "summarize",
+]
 
 Method = Literal["uniform", "per-second", "changes"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-SERVES = ("ocsampler",)
-"""Published systems whose choice of frames this is."""
+SERVES: Mapping[str, tuple[str, ...]] = {
+    "choose": ("ocsampler",),
+    "choose_for": ("b-vllm",),
+    "share_tokens": ("quota",),
+    "summarize": ("gpt2mvs",),
+}
+"""Published systems whose choice of frames each function is."""
 
 NEW_255 = 6.0
 """Mean difference of two thumbnails from which they show something else; noise stays below 2."""
@@ -102,6 +118,63 @@ def sheet(chosen: Sequence[StoryFrame], *, columns: int = 4, size: int = 224) ->
     target = io.BytesIO()
     contact_sheet(shown, texts, columns).save(target, "JPEG", quality=85)
     return target.getvalue()
+
+
+def choose_for(
+    relevance: NDArray[np.floating],
+    vectors: NDArray[np.floating],
+    count: int,
+    *,
+    alike: float = 0.95,
+) -> list[int]:
+    """At most `count` frames, in order, by what a text asks for, each thing shown once.
+
+    Args:
+        relevance: of each frame to the text: the cosine of their vectors.
+        vectors: of the frames, of length one.
+        alike: a frame with a higher cosine to one that was chosen shows nothing else.
+    """
+    chosen: list[int] = []
+    for frame in np.argsort(-relevance, kind="stable").tolist():
+        if len(chosen) == count:
+            break
+        if not chosen or float((vectors[chosen] @ vectors[frame]).max()) <= alike:
+            chosen.append(frame)
+    return sorted(chosen)
+
+
+def share_tokens(
+    relevance: NDArray[np.floating], budget: int, *, sharpness: float = 20.0
+) -> Numbers:
+    """Tokens for each frame, `budget` together: the more a frame has to do with a text, the more.
+
+    Args:
+        relevance: of each frame to the text: the cosine of their vectors.
+        sharpness: 0 gives every frame the same, more prefers the relevant ones.
+    """
+    weight = np.exp(sharpness * (relevance - relevance.max()))
+    exact = weight / weight.sum() * budget
+    whole = np.floor(exact).astype(np.int64)
+    left = budget - int(whole.sum())
+    whole[np.argsort(whole - exact, kind="stable")[:left]] += 1
+    return whole
+
+
+def summarize(
+    relevance: NDArray[np.floating], seconds: NDArray[np.floating], budget_s: float
+) -> list[int]:
+    """Stretches, in order, that tell most of what a text asks for in so many seconds.
+
+    Args:
+        relevance: of each stretch to the text.
+        seconds: how long each is.
+    """
+    chosen, left = [], budget_s
+    for stretch in np.argsort(-relevance, kind="stable").tolist():
+        if seconds[stretch] <= left:
+            chosen.append(stretch)
+            left -= float(seconds[stretch])
+    return sorted(chosen)
 
 
 def _check(method: str, count: int, per_s: float) -> None:

@@ -14,7 +14,15 @@ from PIL import Image
 
 from catalogs.errors import UsageError
 from catalogs.testing import Shot, render_video
-from curation.choose_frames import choose, key_frames, pictures, sheet
+from curation.choose_frames import (
+    choose,
+    choose_for,
+    key_frames,
+    pictures,
+    share_tokens,
+    sheet,
+    summarize,
+)
 from curation.operators import Clip, StoryFrame, checked_scores
 from curation.operators.redundancy import Redundancy, kept_patches
 from curation.operators.trial import clip_of_file
@@ -125,3 +133,32 @@ def test_rendered_slides_repeat_and_pans_do_not(tmp_path: Path) -> None:
         assert len(choose(clip, "changes", count=4)) <= 4
     assert shares["slide_text"] > 0.6
     assert shares["pan_left"] < 0.3
+
+
+def test_frames_for_a_text_stay_in_the_budget_and_show_each_thing_once() -> None:
+    things = np.eye(4)[[0, 0, 1, 1, 2, 3]]
+    query = np.array([0.9, 0.3, 0.1, 0.0])
+    relevance = things @ query
+    assert choose_for(relevance, things, 2) == [0, 2]
+    assert choose_for(relevance, things, 8) == [0, 2, 4, 5]
+    assert choose_for(relevance, things, 3, alike=1.0) == [0, 1, 2]
+    other = choose_for(things @ query[::-1], things, 2)
+    assert other == [4, 5]
+
+
+def test_tokens_are_shared_by_relevance_and_sum_to_the_budget() -> None:
+    relevance = np.array([0.1, 0.3, 0.1, 0.1])
+    for budget in (7, 64, 1000):
+        tokens = share_tokens(relevance, budget)
+        assert tokens.sum() == budget
+        assert int(tokens.argmax()) == 1
+    assert share_tokens(relevance, 8, sharpness=0).tolist() == [2, 2, 2, 2]
+
+
+def test_summaries_fit_and_follow_the_text() -> None:
+    seconds = np.array([4.0, 3.0, 5.0, 2.0])
+    one = summarize(np.array([0.9, 0.1, 0.8, 0.2]), seconds, 7.0)
+    other = summarize(np.array([0.1, 0.9, 0.2, 0.8]), seconds, 7.0)
+    assert one == [0, 3]
+    assert other == [1, 3]
+    assert seconds[one].sum() <= 7
