@@ -32,11 +32,13 @@ _NAMED = 5
 
 def convert(layout: str, checkpoint: str | Path, **options: Any) -> Tokenizer:
     """The model of a checkpoint in one of `LAYOUTS`; options are those of its converter."""
-    from zoo.adapters import convert_motion, convert_vidtok
+    from zoo.adapters import convert_motion, convert_vidtok, convert_windows
 
     converters: dict[str, Callable[..., Tokenizer]] = {
         "momask": convert_motion.momask,
         "t2m-gpt": convert_motion.t2m_gpt,
+        "tats": convert_windows.tats,
+        "videogpt": convert_windows.videogpt,
         "vidtok": convert_vidtok.vidtok,
     }
     if layout not in converters:
@@ -53,6 +55,8 @@ def convert(layout: str, checkpoint: str | Path, **options: Any) -> Tokenizer:
 LAYOUTS = {
     "momask": "MoMask's residual VQ: net_best_fid.tar, with Mean and Std of its data set",
     "t2m-gpt": "T2M-GPT's VQ: net_last.pth, with Mean and Std of its data set",
+    "tats": "TATS's 3D VQGAN: a Lightning .ckpt",
+    "videogpt": "VideoGPT's VQ-VAE: a Lightning .ckpt",
     "vidtok": "VidTok's causal models, 1.0 and 1.1: a .ckpt with its .yaml beside it",
 }
 """What can be converted, and the files it takes."""
