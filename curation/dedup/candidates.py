@@ -3,26 +3,30 @@
 Each look at a source (whole, mirrored, turned, through a smaller window, inside of its bars, by
 halves) is asked for among anchors of the others. Nothing is decided here; `curation.dedup.align`
 looks closely at every pair.
+
+Who was there first does not matter. What one of two sources asks of the other is found among all
+of them at once, by the new one in the sorted anchors of the old, and, the other way round, by the
+new one's anchors in what the old one would have asked, which is sorted as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.dedup.align import Look
-from curation.dedup.hashes import View, seen
-from curation.dedup.index import Asked, meetings
+from curation.dedup.hashes import View
+from curation.dedup.index import Asked, Known, meetings
 from curation.dedup.sequences import Anchors
 
-__all__ = ["Candidate", "candidates_among", "candidates_between"]
+__all__ = ["Candidate", "Pairs", "candidates_among", "candidates_between", "sorted_sets"]
 
 WHOLE, MIRRORED, HALVES = Look(), Look("mirrored"), Look(halves=True)
 INSIDE, BOTH_INSIDE = Look(inside=True), Look(both_inside=True)
-TURNS: tuple[View, ...] = ("turned90", "turned180", "turned270")
+TURNED, UPSIDE_DOWN = Look("turned90"), Look("turned180")
 
 Looks = Sequence[tuple[Look, Asked]]
 
@@ -36,104 +40,113 @@ class Candidate:
     look: Look
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """New sources (first column) and old ones that meet in a look, which is the asking one's."""
+
+    look: Look
+    of_old: bool
+    """Whether the old one is looked at in that way and found in the new one."""
+    owners: NDArray[np.int32]
+
+
 def candidates_among(
     anchors: Anchors, max_distance: int, *, mirrored: bool, threads: int
 ) -> set[Candidate]:
     """Candidates of some sources among themselves."""
-    kept, asked = Asked(anchors.kept, anchors.kept_of), Asked(anchors.asked, anchors.asked_of)
-    inside = Asked(anchors.inside, anchors.inside_of)
-    rounds: list[tuple[Asked, Looks]] = [
-        (kept, [*_looks(anchors, mirrored), (INSIDE, inside)]),
-        (asked, _crops(anchors)),
-        (inside, [(BOTH_INSIDE, inside)]),
-        *((half, [(HALVES, half)]) for half in _halves(anchors)),
-    ]
+    sets = _Sets(anchors)
     found: set[Candidate] = set()
-    for known, looks in rounds:
-        found |= _asked_for(known, looks, max_distance, threads)
+    for name, looks in sets.asking(mirrored).items():
+        owners = meetings(sets[name], [asked for _, asked in looks], max_distance, threads=threads)
+        for (look, _), pairs in zip(looks, owners, strict=True):
+            found |= {Candidate(one, other, look) for one, other in pairs.tolist()}
     return found
 
 
 def candidates_between(
-    new: Anchors, old: Anchors, max_distance: int, *, mirrored: bool, threads: int
-) -> set[Candidate]:
-    """Candidates of new sources with old ones: the same as among all of them.
+    new: Anchors, old: Mapping[str, Known], max_distance: int, *, mirrored: bool, threads: int
+) -> Iterator[Pairs]:
+    """What new sources have in common with old ones, whose anchors were sorted: see `sorted_sets`.
 
-    The new ones are sorted and each anchor of the old is looked up: nearly all of them meet
-    nobody, which is quickly seen.
+    The same that `candidates_among` finds of them all.
     """
-    kept, inside = Asked(new.kept, new.kept_of), Asked(new.inside, new.inside_of)
-    kept_looks = [(WHOLE, kept)]
-    if mirrored:
-        kept_looks.append((MIRRORED, Asked(new.kept, new.kept_of, "mirrored")))
-    rounds: list[tuple[Looks, Asked]] = [
-        ([*_looks(new, mirrored), (INSIDE, inside)], Asked(old.kept, old.kept_of)),
-        ([*kept_looks, *_crops(new)], Asked(old.asked, old.asked_of)),
-        ([(BOTH_INSIDE, inside)], Asked(old.inside, old.inside_of)),
-        *(
-            ([(HALVES, ours)], theirs)
-            for ours, theirs in zip(_halves(new), _halves(old), strict=True)
-        ),
-    ]
-    found: set[Candidate] = set()
-    for looks, asked in rounds:
-        (owners,) = meetings(_together(looks), [asked], max_distance, threads=threads)
-        found |= _told(owners, looks)
-    for known, looks in (
-        (Asked(new.asked, new.asked_of), _crops(old)),
-        (kept, [(INSIDE, Asked(old.inside, old.inside_of))]),
-    ):
-        found |= _asked_for(known, looks, max_distance, threads)
-    return found
+    sets = _Sets(new)
+    rounds = (
+        *((name, False, looks) for name, looks in sets.asking(mirrored).items()),
+        *((name, True, looks) for name, looks in sets.asked(mirrored).items()),
+    )
+    for name, of_old, looks in rounds:
+        asked = [asked for _, asked in looks]
+        owners = meetings(old[name], asked, max_distance, threads=threads, strangers=True)
+        for (look, _), pairs in zip(looks, owners, strict=True):
+            if len(pairs):
+                yield Pairs(look, of_old, pairs)
 
 
-def _asked_for(known: Asked, looks: Looks, max_distance: int, threads: int) -> set[Candidate]:
-    """Candidates of what is asked for in several looks with what is known."""
-    found: set[Candidate] = set()
-    pairs = meetings(known, [asked for _, asked in looks], max_distance, threads=threads)
-    for (look, _), owners in zip(looks, pairs, strict=True):
-        found |= _candidates(owners, look)
-    return found
+def sorted_sets(anchors: Anchors) -> Iterator[tuple[str, Asked]]:
+    """What is sorted of sources for those that come later, by name."""
+    sets = _Sets(anchors)
+    for name in sets.names():
+        yield name, sets[name]
 
 
-def _together(looks: Looks) -> Asked:
-    """Several looks as one; an owner below zero names source and look, see `_told`."""
-    hashes = np.concatenate([seen(asked.hashes, asked.view) for _, asked in looks])
-    owners = [asked.of * len(looks) + number for number, (_, asked) in enumerate(looks)]
-    return Asked(hashes, (-1 - np.concatenate(owners)).astype(np.int32))
+class _Sets:
+    """The anchors of some sources by name, and who asks for what."""
 
+    def __init__(self, anchors: Anchors):
+        self._anchors = anchors
+        self._windows = [f"window{number}" for number in range(anchors.crops.shape[1])]
+        self._halves = [f"half{number}" for number in range(anchors.halves.shape[1])]
 
-def _told(owners: NDArray[np.int32], looks: Looks) -> set[Candidate]:
-    """Candidates from meetings with what was put together."""
-    source, which = np.divmod(-1 - owners[:, 1], len(looks))
-    found: set[Candidate] = set()
-    for number, (look, _) in enumerate(looks):
-        chosen = which == number
-        found |= _candidates(np.stack([source[chosen], owners[chosen, 0]], axis=1), look)
-    return found
+    def names(self) -> list[str]:
+        return ["kept", "asked", "turned", "inside", *self._halves, *self._windows]
 
+    def __getitem__(self, name: str) -> Asked:
+        anchors = self._anchors
+        match name:
+            case "turned":
+                return Asked(anchors.kept, anchors.kept_of, "turned90")
+            case "kept" | "asked" | "inside":
+                return Asked(getattr(anchors, name), getattr(anchors, f"{name}_of"))
+        number = int(name[-1])
+        if name in self._halves:
+            return Asked(anchors.halves[:, number], anchors.halves_of)
+        return Asked(anchors.crops[:, number], anchors.crops_of)
 
-def _looks(anchors: Anchors, mirrored: bool) -> list[tuple[Look, Asked]]:
-    """Each look at whole pictures, and what is asked for in it."""
-    asked = Asked(anchors.asked, anchors.asked_of)
-    looks = [(WHOLE, asked)]
-    if mirrored:
-        looks.append((MIRRORED, Asked(anchors.asked, anchors.asked_of, "mirrored")))
-    looks += [(Look(view), Asked(anchors.kept, anchors.kept_of, view)) for view in TURNS]
-    return looks
+    def _seen(self, name: str, view: View) -> Asked:
+        plain = self[name]
+        return Asked(plain.hashes, plain.of, view)
 
+    def asking(self, mirrored: bool) -> dict[str, Looks]:
+        """By what is looked through, the looks in which these sources ask."""
+        kept = [
+            (WHOLE, self["asked"]),
+            (TURNED, self["turned"]),
+            (UPSIDE_DOWN, self._seen("kept", "turned180")),
+            (INSIDE, self["inside"]),
+        ]
+        if mirrored:
+            kept.append((MIRRORED, self._seen("asked", "mirrored")))
+        windows = [(Look(window=n), self[name]) for n, name in enumerate(self._windows)]
+        halves: dict[str, Looks] = {name: [(HALVES, self[name])] for name in self._halves}
+        return {
+            "kept": kept,
+            "asked": windows,
+            "inside": [(BOTH_INSIDE, self["inside"])],
+            **halves,
+        }
 
-def _crops(anchors: Anchors) -> list[tuple[Look, Asked]]:
-    """Each smaller window as a look."""
-    return [
-        (Look(window=window), Asked(hashes, anchors.crops_of))
-        for window, hashes in enumerate(np.moveaxis(anchors.crops, 1, 0))
-    ]
-
-
-def _halves(anchors: Anchors) -> list[Asked]:
-    return [Asked(hashes, anchors.halves_of) for hashes in np.moveaxis(anchors.halves, 1, 0)]
-
-
-def _candidates(owners: NDArray[np.integer], look: Look) -> set[Candidate]:
-    return {Candidate(one, other, look) for one, other in owners.tolist()}
+    def asked(self, mirrored: bool) -> dict[str, Looks]:
+        """The same the other way round: these are looked through, the looks are the others'."""
+        asked = [(WHOLE, self["kept"])]
+        if mirrored:
+            asked.append((MIRRORED, self._seen("kept", "mirrored")))
+        windows: dict[str, Looks] = {
+            name: [(Look(window=n), self["asked"])] for n, name in enumerate(self._windows)
+        }
+        return {
+            "asked": asked,
+            "turned": [(TURNED, self["kept"])],
+            "inside": [(INSIDE, self["kept"])],
+            **windows,
+        }

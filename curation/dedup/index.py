@@ -6,6 +6,9 @@ are compared in full. Work is that of sorting plus one comparison for each such 
 so many that strangers rarely meet, and where very many meet (the same picture in thousands of
 files) each compares itself only with those next to it in the order of the whole hash, which still
 ties them all together.
+
+What was sorted once can be kept in files and looked through without reading them whole: a look-up
+touches one place of each word's table, however many hashes there are.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.dedup.hashes import Hashes, View, distance, seen
 
-__all__ = ["Asked", "meetings"]
+__all__ = ["Asked", "Kept", "Known", "meetings"]
 
 WORDS = (*((lane, shift) for lane in range(4) for shift in (0, 24)), (0, 40), (1, 40))
 """From which 64 bits of the hash, and from which bit on, each word is taken."""
@@ -29,6 +34,8 @@ MOST_MET = 64
 """How many hashes one looks at in a word that very many have in common."""
 _BLOCK = 1 << 20
 _LEAST_PREFIX_BITS = 12
+_SMALL = 1 << 16
+"""Files up to this many bytes are read whole."""
 
 Owners = NDArray[np.int32]
 
@@ -41,70 +48,114 @@ class Asked:
     of: Owners
     view: View = "whole"
 
+    def word(self, number: int) -> _Word:
+        """All of them by one of their words."""
+        hashes = seen(self.hashes, self.view)
+        return _Word(hashes, self.of, number, *_sorted(hashes, number))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Hashes that were sorted before, in files."""
+
+    hashes: Hashes
+    of: Owners
+    folder: Path
+
+    @classmethod
+    def write(cls, folder: Path, asked: Asked, threads: int) -> None:
+        """Sort hashes by all words and keep that in a new folder."""
+        hashes = seen(asked.hashes, asked.view)
+        folder.mkdir(parents=True)
+        np.save(folder / "hashes.npy", hashes)
+        np.save(folder / "of.npy", asked.of)
+
+        def write(number: int) -> None:
+            for name, array in zip(_TABLES, _sorted(hashes, number), strict=True):
+                np.save(folder / f"{name}{number}.npy", array)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(write, range(len(WORDS))))
+
+    @classmethod
+    def open(cls, folder: Path) -> Kept:
+        return cls(_mapped(folder / "hashes.npy"), _mapped(folder / "of.npy"), folder)
+
+    def word(self, number: int) -> _Word:
+        """All of them by one of their words."""
+        tables = (_mapped(self.folder / f"{name}{number}.npy") for name in _TABLES)
+        return _Word(self.hashes, self.of, number, *tables)
+
+
+Known: TypeAlias = Asked | Kept
+_TABLES = ("order", "starts")
+
 
 def meetings(
-    known: Asked, asked: Sequence[Asked], max_distance: int, *, threads: int = 2
+    known: Known,
+    asked: Sequence[Asked],
+    max_distance: int,
+    *,
+    threads: int = 2,
+    strangers: bool = False,
 ) -> list[NDArray[np.int32]]:
-    """For each of `asked`: (n, 2) owners of a hash and of a near one in `known`, sorted, once each.
+    """For each of `asked`: (n, 2) owners of a hash and of a near one in `known`, once each.
 
-    Nobody meets himself. Pairs near the limit may share no word, and then do not meet.
+    Pairs near the limit may share no word, and then do not meet.
 
     Args:
         known: what is looked through.
         asked: what is looked for; turned as its view says.
         max_distance: in bits.
         threads: words that are worked on at a time.
+        strangers: owners of the two sides are others even where their numbers are equal; else
+            nobody meets himself.
     """
+
+    def by(number: int) -> list[NDArray[np.int32]]:
+        word = known.word(number)
+        return [word.met(item, max_distance, strangers=strangers) for item in asked]
+
     with ThreadPoolExecutor(threads) as pool:
-        by_word = list(
-            pool.map(lambda word: _Word(known, word).meetings(asked, max_distance), WORDS)
-        )
+        by_word = list(pool.map(by, range(len(WORDS))))
     return [_once(np.concatenate(parts)) for parts in zip(*by_word, strict=True)]
 
 
 class _Word:
-    """All known hashes sorted by one of their words."""
+    """Known hashes in the order of one of their words: look-up by its first bits."""
 
-    def __init__(self, known: Asked, word: tuple[int, int]):
-        self._known, self._word = known, word
-        values = _values(known.hashes, word)
-        order = values.astype(np.uint64) << np.uint64(64 - WORD_BITS)
-        order |= self._rest(known.hashes)
-        self._order = np.argsort(order).astype(np.int32)
-        del order
-        self._values = values[self._order]
-        prefix_bits = min(WORD_BITS, max(_LEAST_PREFIX_BITS, len(values).bit_length()))
-        self._shift = WORD_BITS - prefix_bits
-        counts = np.bincount(self._values >> self._shift, minlength=1 << prefix_bits)
-        self._starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        self._there = np.zeros(1 << WORD_BITS, bool)
-        self._there[values] = True
+    def __init__(
+        self,
+        hashes: Hashes,
+        of: Owners,
+        number: int,
+        order: NDArray[np.int32],
+        starts: NDArray[np.int32],
+    ):
+        self._hashes, self._of, self._number = hashes, of, number
+        self._order, self._starts = order, starts
+        self._shift = WORD_BITS - (len(starts).bit_length() - 1)
 
-    def _rest(self, hashes: Hashes) -> NDArray[np.uint64]:
-        """Bits, none of the word's own, by which hashes with the same value are ordered."""
-        return hashes[:, (self._word[0] + 2) % 4] >> np.uint64(WORD_BITS)
-
-    def meetings(self, asked: Sequence[Asked], max_distance: int) -> list[NDArray[np.int32]]:
-        return [self._met(item, max_distance) for item in asked]
-
-    def _met(self, asked: Asked, max_distance: int) -> NDArray[np.int32]:
+    def met(self, asked: Asked, max_distance: int, *, strangers: bool) -> NDArray[np.int32]:
+        """(n, 2) owners of hashes that are asked for and of near ones, once each."""
         found = [np.zeros((0, 2), np.int32)]
         for first in range(0, len(asked.hashes), _BLOCK):
             hashes = seen(asked.hashes[first : first + _BLOCK], asked.view)
-            values = _values(hashes, self._word)
-            there = np.flatnonzero(self._there[values])
-            hashes, values = hashes[there], values[there]
-            of = asked.of[first + there]
+            values = _values(hashes, self._number)
             low = self._starts[values >> self._shift]
             high = self._starts[(values >> self._shift) + 1]
-            self._narrow(low, high, values, self._rest(hashes))
+            there = np.flatnonzero(low < high)
+            hashes, values, low, high = hashes[there], values[there], low[there], high[there]
+            of = asked.of[first + there]
+            self._narrow(low, high, values, _rest(hashes, self._number))
             for query, place in _expanded(low, high):
-                same = self._values[place] == values[query]
-                query, met = query[same], self._order[place[same]]
-                apart = of[query] != self._known.of[met]
+                met = self._order[place]
+                same = _values(self._hashes, self._number, met) == values[query]
+                query, met = query[same], met[same]
+                apart = (of[query] != self._of[met]) | strangers
                 query, met = query[apart], met[apart]
-                near = distance(hashes[query], self._known.hashes[met]) <= max_distance
-                pairs = np.stack([of[query[near]], self._known.of[met[near]]], axis=1)
+                near = distance(hashes[query], self._hashes[met]) <= max_distance
+                pairs = np.stack([of[query[near]], self._of[met[near]]], axis=1)
                 found.append(_once(pairs))
         return _once(np.concatenate(found))
 
@@ -117,20 +168,42 @@ class _Word:
     ) -> None:
         """Of crowded ranges leave what stands next to the query in the order of the hash."""
         for at in np.flatnonzero(high - low > MOST_MET).tolist():
-            same = self._values[low[at] : high[at]]
-            high[at] = low[at] + np.searchsorted(same, values[at], side="right")
-            low[at] += np.searchsorted(same, values[at])
-            if high[at] - low[at] > MOST_MET:
-                inside = self._rest(self._known.hashes[self._order[low[at] : high[at]]])
-                place = int(np.searchsorted(inside, rest[at])) - MOST_MET // 2
-                low[at] += min(max(place, 0), int(high[at] - low[at]) - MOST_MET)
+            inside = self._order[low[at] : high[at]]
+            same = _values(self._hashes, self._number, inside)
+            first = int(np.searchsorted(same, values[at]))
+            last = int(np.searchsorted(same, values[at], side="right"))
+            low[at], high[at] = low[at] + first, low[at] + last
+            if last - first > MOST_MET:
+                others = _rest(self._hashes[inside[first:last]], self._number)
+                place = int(np.searchsorted(others, rest[at])) - MOST_MET // 2
+                low[at] += min(max(place, 0), last - first - MOST_MET)
                 high[at] = low[at] + MOST_MET
 
 
-def _values(hashes: Hashes, word: tuple[int, int]) -> NDArray[np.uint32]:
-    """One word of each hash as a number."""
-    lane, shift = word
-    return (hashes[:, lane] >> np.uint64(shift)).astype(np.uint32) & np.uint32(_WORD_MASK)
+def _sorted(hashes: Hashes, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The order of hashes by a word, and where in it each beginning of a word begins."""
+    values = _values(hashes, number)
+    keys = values.astype(np.uint64) << np.uint64(64 - WORD_BITS)
+    keys |= _rest(hashes, number)
+    order = np.argsort(keys).astype(np.int32)
+    del keys
+    prefix_bits = min(WORD_BITS, max(_LEAST_PREFIX_BITS, len(values).bit_length()))
+    counts = np.bincount(values >> (WORD_BITS - prefix_bits), minlength=1 << prefix_bits)
+    return order, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+
+
+def _rest(hashes: Hashes, number: int) -> NDArray[np.uint64]:
+    """Bits, none of the word's own, by which hashes with the same value are ordered."""
+    return hashes[:, (WORDS[number][0] + 2) % 4] >> np.uint64(WORD_BITS)
+
+
+def _values(
+    hashes: Hashes, number: int, places: NDArray[np.int32] | None = None
+) -> NDArray[np.uint32]:
+    """One word of each hash, or of those at some places, as a number."""
+    lane, shift = WORDS[number]
+    part = hashes[:, lane] if places is None else hashes[places, lane]
+    return (part >> np.uint64(shift)).astype(np.uint32) & np.uint32(_WORD_MASK)
 
 
 def _once(pairs: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -154,3 +227,9 @@ def _expanded(
         offsets = np.arange(len(query)) - np.repeat(np.cumsum(part) - part, part)
         yield query, low[query] + offsets
         done, first = int(ends[last - 1]), last
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    """An array of a file, read where it is looked at."""
+    array = np.load(path, mmap_mode="r" if path.stat().st_size > _SMALL else None)
+    return np.asarray(array)

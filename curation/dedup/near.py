@@ -3,9 +3,9 @@
     report = find_near(catalog, NearDuplicates())
 
 Sources that the search has gone through before are compared with new ones only, by the few hashes
-that were kept of each (`anchors`); two sources are looked at closely when some of these are near.
-Everything comes from stored signals, nothing is decoded. Matches are between sources, so cutting
-again needs no new search.
+that were kept of each (`anchors`, and sorted on a `shelf`); two sources are looked at closely when
+some of these are near. Everything comes from stored signals, nothing is decoded. Matches are
+between sources, so cutting again needs no new search.
 """
 
 from __future__ import annotations
@@ -17,14 +17,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from catalogs.catalog import Catalog
 from catalogs.duplicates import catalog_version
 from catalogs.query import Session
 from catalogs.recipe import NearDuplicates
-from curation.dedup.candidates import Candidate, candidates_among, candidates_between
+from curation.dedup.candidates import (
+    Candidate,
+    Pairs,
+    candidates_among,
+    candidates_between,
+    sorted_sets,
+)
+from curation.dedup.index import Known
 from curation.dedup.search import Match, aligned
 from curation.dedup.sequences import Anchors, HashedSource, anchors_of
+from curation.dedup.shelf import Shelf, Shelves
 from curation.dedup.stored import StoredHashes, anchor_rows, held_back, old_anchors
 from curation.signals import CROPS
 
@@ -88,35 +97,56 @@ class _Search:
         self._searched: list[dict[str, Any]] = []
         self._anchor_rows: list[pa.Table] = []
         self._run_id = uuid.uuid4().hex
+        self._shelves = Shelves(session.catalog, near.search, threads)
 
     def run(self, others: StoredHashes | None = None) -> SearchReport:
         if not self._names:
             return SearchReport(self._near.search, 0, 0, 0)
-        ours = len(self._names)
         new = self._gather(self._stored, self._names, record=True)
-        names = list(self._names)
+        candidates = _Candidates(self._names)
         if others is None:
-            candidates = self._among(new)
-            blocks = old_anchors(
-                self._session, self._near.search, self._against, self._near.min_quality
-            )
+            runs = self._runs()
+            candidates.add_among(self._among(new))
+            for shelf in self._old(runs):
+                candidates.add(shelf.ids, self._between(new, shelf.sets))
         else:
-            candidates = set()
             theirs = others.unsearched("", "")
-            blocks = iter([(theirs, self._gather(others, theirs, record=False))] if theirs else ())
-        for ids, old in blocks:
-            candidates |= self._between(new, old.moved(len(names)))
-            names += ids
+            sets = dict(sorted_sets(self._gather(others, theirs, record=False)))
+            candidates.add(np.array(theirs, np.bytes_), self._between(new, sets))
         exact = [] if others else self._exact()
         load = self._loader(others)
-        only = None if others is None else ours
-        matches = aligned(candidates, names, load, self._near.max_distance, ours=only)
+        only = None if others is None else len(self._names)
+        found = candidates.found
+        matches = aligned(found, candidates.names, load, self._near.max_distance, ours=only)
         rows = list(_rows(matches, load, exact))
         self._commit(rows)
-        return SearchReport(self._near.search, ours, len(candidates), len(rows))
+        if others is None:
+            self._shelves.add([self._run_id], self._names, new)
+            self._shelves.tidy({**runs, self._run_id: len(self._names)})
+        return SearchReport(self._near.search, len(self._names), len(found), len(rows))
+
+    def _runs(self) -> dict[str, int]:
+        """The runs that have searched this catalog, and how many sources each."""
+        rows = self._session.connection.execute(
+            f"select run_id, count(*) from ({self._session.scan('searched')}) "
+            "where search = ? and against = '' group by 1",
+            [self._near.search],
+        ).fetchall()
+        return dict(rows)
+
+    def _old(self, runs: Mapping[str, int]) -> list[Shelf]:
+        """Sorted anchors of what was searched before; those that are missing are sorted now."""
+        shelves = self._shelves.of(runs)
+        missing = runs.keys() - {run for shelf in shelves for run in shelf.runs}
+        if missing:
+            ids, anchors = old_anchors(
+                self._session, self._near.search, sorted(missing), self._near.min_quality
+            )
+            shelves.append(self._shelves.add(sorted(missing), ids, anchors))
+        return shelves
 
     def _gather(self, stored: StoredHashes, names: Sequence[str], *, record: bool) -> Anchors:
-        parts: list[tuple[int, Anchors]] = []
+        parts: list[tuple[int, Anchors]] = [(0, Anchors.none())]
         done = 0
         for batch in stored.batches(names):
             anchors = anchors_of(batch)
@@ -151,7 +181,7 @@ class _Search:
             new, near.max_distance, mirrored=near.mirrored, threads=self._threads
         )
 
-    def _between(self, new: Anchors, old: Anchors) -> set[Candidate]:
+    def _between(self, new: Anchors, old: Mapping[str, Known]) -> Iterable[Pairs]:
         near = self._near
         return candidates_between(
             new, old, near.max_distance, mirrored=near.mirrored, threads=self._threads
@@ -167,10 +197,13 @@ class _Search:
 
     def _exact(self) -> list[tuple[str, str]]:
         """New sources whose every frame shows what another source's does, with the first such."""
+        contents = pa.table({"content": pa.array([row["content"] for row in self._searched])})
+        self._session.connection.register("new_contents", contents)
         firsts = dict(
             self._session.connection.execute(
-                "select content, min(source_id) from "
-                f"({self._session.scan('searched')}) where search = ? and against = '' group by 1",
+                f"select content, min(source_id) from ({self._session.scan('searched')}) "
+                "semi join new_contents using (content) "
+                "where search = ? and against = '' group by 1",
                 [self._near.search],
             ).fetchall()
         )
@@ -190,6 +223,32 @@ class _Search:
             for part in self._anchor_rows:
                 txn.insert("anchors", part)
             txn.insert("matches", [row | fixed for row in rows])
+
+
+class _Candidates:
+    """Candidates among sources by name; only those of the old that are met get a place."""
+
+    def __init__(self, new: Sequence[str]):
+        self.names = list(new)
+        self.found: set[Candidate] = set()
+        self._places: dict[str, int] = {}
+
+    def add_among(self, found: set[Candidate]) -> None:
+        self.found |= found
+
+    def add(self, ids: NDArray[np.bytes_], pairs: Iterable[Pairs]) -> None:
+        """Pairs of new sources and old ones, which have these ids."""
+        for item in pairs:
+            for new, old in item.owners.tolist():
+                place = self._place(ids[old].decode())
+                one, other = (place, new) if item.of_old else (new, place)
+                self.found.add(Candidate(one, other, item.look))
+
+    def _place(self, name: str) -> int:
+        if name not in self._places:
+            self._places[name] = len(self.names)
+            self.names.append(name)
+        return self._places[name]
 
 
 def _rows(

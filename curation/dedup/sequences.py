@@ -4,7 +4,7 @@ Not every hash is looked up, for neighbours in time are alike. `anchors_of` pick
 at once:
 
 - `kept`: one of each second of the whole picture, the one around which it changes least, so that
-  a copy whose frames fall a little beside still has it;
+  a copy whose frames fall a little beside still has it; of a picture that stands, the first;
 - `asked`: as many as the picture changes, up to all of them in fast motion;
 - one a second of each half and smaller window;
 - what lies inside of bars, of the pictures that are asked for and have some.
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.dedup.hashes import Hashes, distance
+from curation.signals import CROPS
 
 __all__ = ["Anchors", "HashedSource", "anchors_of"]
 
@@ -29,6 +30,8 @@ KEPT_EVERY_S = 1.0
 PARTS_EVERY_S = 1.0
 ENOUGH_CHANGE = 16
 """Bits that change until the next hash is asked for."""
+_LEAST_CHANGE = 4
+"""Bits that change until the next second is kept: a slide that stands for an hour is no crowd."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,13 @@ class Anchors:
     inside_of: NDArray[np.int32]
 
     @classmethod
+    def none(cls) -> Anchors:
+        """Anchors of no source."""
+        words, of = np.zeros((0, 4), np.uint64), np.zeros(0, np.int32)
+        halves, crops = words.reshape(0, 2, 4), words.reshape(0, len(CROPS), 4)
+        return cls(words, of, words, of, halves, of, crops, of, words, of)
+
+    @classmethod
     def joined(cls, parts: list[tuple[int, Anchors]]) -> Anchors:
         """Anchors of batches as one; with each, the position of its first source.
 
@@ -116,10 +126,6 @@ class Anchors:
             arrays[name] = np.concatenate(values)
         return cls(**arrays)
 
-    def moved(self, by: int) -> Anchors:
-        """The same with positions that begin later."""
-        return Anchors.joined([(by, self)])
-
 
 _FIELDS = tuple(Anchors.__dataclass_fields__)
 
@@ -134,8 +140,10 @@ def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
     good = np.concatenate([source.good for source in sources])
     change = _change(whole, of)
     unrest = np.maximum(change, np.append(change[1:], 0))
-    kept = _calmest(of, seconds, unrest, good, KEPT_EVERY_S)
-    asked = np.union1d(kept, _changing(of, change, np.flatnonzero(good)))
+    calm = _calmest(of, seconds, unrest, good, KEPT_EVERY_S)
+    steps = _change(whole[calm], of[calm])
+    kept = calm[_changing(of[calm], steps, np.arange(len(calm)), _LEAST_CHANGE)]
+    asked = np.union1d(kept, _changing(of, change, np.flatnonzero(good), ENOUGH_CHANGE))
     parts = {}
     for name in ("halves", "crops"):
         places = [
@@ -188,10 +196,10 @@ def _calmest(
 
 
 def _changing(
-    of: NDArray[np.int32], change: NDArray[np.int64], places: NDArray[np.intp]
+    of: NDArray[np.int32], change: NDArray[np.int64], places: NDArray[np.intp], enough: int
 ) -> NDArray[np.intp]:
-    """Of some places those before which the picture had changed by `ENOUGH_CHANGE` bits."""
-    level = np.cumsum(change) // ENOUGH_CHANGE
+    """Of some places those before which the picture had changed by enough bits."""
+    level = np.cumsum(change) // enough
     new = np.ones(len(places), bool)
     new[1:] = (level[places][1:] != level[places][:-1]) | (of[places][1:] != of[places][:-1])
     return places[new]

@@ -20,7 +20,7 @@ from curation.signals import CROPS, PICTURE_COLUMNS, PictureHashes, join_picture
 
 __all__ = ["SCHEME", "StoredHashes", "anchor_rows", "content_of", "held_back", "old_anchors"]
 
-SCHEME = 1
+SCHEME = 2
 """Version of how anchors are chosen and stored."""
 
 _VIDEO, _TAKES = "signals/video", "signals/motion"
@@ -167,18 +167,22 @@ def anchor_rows(sources: Sequence[HashedSource], anchors: Anchors, min_quality: 
 
 
 def old_anchors(
-    session: Session, search: str, against: str, min_quality: int
-) -> Iterator[tuple[list[str], Anchors]]:
-    """Anchors of the sources that a search has gone through, many at a time, with their ids."""
+    session: Session, search: str, runs: Sequence[str], min_quality: int
+) -> tuple[list[str], Anchors]:
+    """Ids and anchors of the sources that some runs of a search have gone through."""
+    chosen = ", ".join(map(sql_text, runs))
     body = (
         f"select source_id, {', '.join(_ANCHORS)} from ({session.scan('anchors')}) "
         f"semi join (from ({session.scan('searched')}) where search = {sql_text(search)} "
-        f"and against = {sql_text(against)}) using (source_id) "
+        f"and against = '' and run_id in ({chosen})) using (source_id) "
         f"where scheme = {SCHEME} and min_quality = {min_quality} order by source_id"
     )
-    reader = session.connection.sql(body).to_arrow_reader(_OLD_AT_ONCE)
-    for batch in reader:
-        yield batch.column("source_id").to_pylist(), _anchors(batch)
+    ids: list[str] = []
+    parts = [(0, Anchors.none())]
+    for batch in session.connection.sql(body).to_arrow_reader(_OLD_AT_ONCE):
+        parts.append((len(ids), _anchors(batch)))
+        ids += batch.column("source_id").to_pylist()
+    return ids, Anchors.joined(parts)
 
 
 def _anchors(batch: pa.RecordBatch) -> Anchors:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from catalogs.duplicates import Groups
 from curation.dedup.hashes import as_words, distance, seen
-from curation.dedup.index import MOST_MET, WORD_BITS, WORDS, Asked, meetings
+from curation.dedup.index import MOST_MET, WORD_BITS, WORDS, Asked, Kept, meetings
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def asked(hashes: NDArray[np.uint64], of: NDArray[np.int32] | None = None) -> As
     return Asked(hashes, np.arange(len(hashes), dtype=np.int32) if of is None else of)
 
 
-def met(known: Asked, hashes: Asked, **options: int) -> set[tuple[int, int]]:
+def met(known: Asked | Kept, hashes: Asked, **options: int) -> set[tuple[int, int]]:
     (pairs,) = meetings(known, [hashes], 31, **options)
     return {(a, b) for a, b in pairs.tolist()}
 
@@ -82,6 +84,13 @@ def test_what_very_many_have_stays_tied_together_with_bounded_work() -> None:
     ties = Groups((str(a), str(b)) for a, b in found)
     assert len({name for _, name in ties.members()}) == 1
     assert len(dict(ties.members())) == len(same)
+
+
+def test_sorted_files_give_the_same(hashes, tmp_path: Path) -> None:
+    Kept.write(tmp_path / "kept", asked(hashes), threads=2)
+    few = asked(hashes[::7], np.arange(0, len(hashes), 7, dtype=np.int32))
+    assert met(Kept.open(tmp_path / "kept"), few) == met(asked(hashes), few)
+    assert met(Kept.open(tmp_path / "kept"), few, strangers=True) > met(asked(hashes), few)
 
 
 def test_nothing_is_found_in_nothing() -> None:
