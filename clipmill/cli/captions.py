@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clipmill.cli.options import AsJson, CatalogPath, open_catalog
-from clipmill.cli.output import note, print_json
+from clipmill.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from curation.captions.imports import ImportReport
+    from curation.captions.qa import Finding, QaReport
 
 app = typer.Typer()
 
 _MOST_LISTED = 20
+_TEXT_SHOWN = 120
 
 
 @app.command()
@@ -206,3 +209,126 @@ def _print_import(report: ImportReport) -> None:
         note(f"no clip for {missed.text!r} ({missed.source}): {missed.reason}")
     if len(report.unmatched) > _MOST_LISTED:
         note(f"and {len(report.unmatched) - _MOST_LISTED} more; --json lists all")
+
+
+@app.command()
+def captions(
+    catalog: CatalogPath,
+    check: Annotated[
+        bool, typer.Option("--qa", help="Check them, and keep the verdicts as scores of the clips.")
+    ] = False,
+    where: Annotated[
+        str | None, typer.Option(metavar="SQL", help="Only these rows of captions; not kept.")
+    ] = None,
+    findings: Annotated[
+        str | None, typer.Option("--list", metavar="CHECK", help="All findings of a check, or all.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 if any is faulty.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Who described how many clips, and with --qa what is wrong with it.
+
+    Checks: empty, refusal, truncated, repetition, boilerplate, language, length, alike (the same
+    words for many clips), contradiction (a claim that a measurement refutes). Each is a column of
+    clips with the reason: caption_refusal, caption_alike and so on; caption_faults counts them.
+
+    \b
+    Examples:
+      clipmill captions corpus
+      clipmill captions corpus --qa
+      clipmill captions corpus --qa --list contradiction
+      clipmill select corpus --recipe web-video --set captions="caption_faults = 0" --name clean
+    """
+    from catalogs.errors import UsageError, nearest
+    from curation.captions.qa import CHECKS, check_captions
+
+    if findings is not None and findings not in (*CHECKS, "all"):
+        raise UsageError(
+            f"there is no check {findings!r}",
+            allowed=", ".join((*CHECKS, "all")),
+            hint=nearest(findings, CHECKS),
+        )
+    checks = check or findings is not None or strict
+    report = check_captions(open_catalog(catalog), where=where, write=check)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _print_captioners(report, checks)
+        if checks:
+            listed = [f for f in report.findings if findings in (f.check, "all")]
+            _print_findings(listed if findings else report.examples())
+    if strict and report.findings:
+        raise typer.Exit(3)
+
+
+def _print_captioners(report: QaReport, checked: bool) -> None:
+    from curation.captions.qa import CHECKS
+
+    columns = ["captioner", "captions", "clips", "words", "tokens", "seconds"]
+    found = [name for name in CHECKS if any(name in r.checks for r in report.captioners)]
+    rows = []
+    for item in report.captioners:
+        row = [
+            *(item.captioner, item.captions, item.clips, item.words_mean),
+            *(item.tokens, round(item.seconds, 2)),
+        ]
+        if checked:
+            row += [f"{item.faulty_share:.1%}", *(item.checks.get(name, 0) for name in found)]
+        rows.append(row)
+    print_table([*columns, "faulty", *found] if checked else columns, rows)
+    if checked:
+        note(f"{report.clips} clips, {report.written} verdicts are new")
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    if findings:
+        print_table(
+            ["check", "clip", "captioner", "kind", "reason", "text"],
+            [
+                (f.check, f.clip_id[:8], f.captioner, f.kind, f.reason, f.text[:_TEXT_SHOWN])
+                for f in findings
+            ],
+        )
+
+
+@app.command("caption-diff")
+def caption_diff(
+    catalog: CatalogPath,
+    a: Annotated[str, typer.Argument(metavar="A", help="A model, MODEL/PROMPT or MODEL@REVISION.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    kind: Annotated[str | None, typer.Option(help="Only captions of this kind.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="Clips to show.")] = 10,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if B has faults where A has none.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two captioners, or two prompts of one, on the clips that both described.
+
+    Regressions are clips for which B has a fault that A has not. Events are clauses: precision is
+    the share of A's that B tells too, recall the share of B's that A tells.
+
+    \b
+    Examples:
+      clipmill caption-diff corpus openai:qwen/dense openai:qwen/structured
+      clipmill caption-diff corpus openai:old openai:new --kind detailed --strict
+    """
+    from curation.captions.compare import compare
+
+    diff = compare(open_catalog(catalog), a, b, kind=kind)
+    if as_json:
+        print_json(diff.to_dict())
+    else:
+        rows = [
+            ("clips compared", len(diff.clips), len(diff.clips)),
+            ("clips of its own", diff.only_a, diff.only_b),
+            ("words", diff.words_a, diff.words_b),
+            ("faulty", f"{diff.faulty_share('a'):.1%}", f"{diff.faulty_share('b'):.1%}"),
+            ("events that the other has", f"{diff.precision:.1%}", f"{diff.recall:.1%}"),
+        ]
+        print_table(["", a, b], rows)
+        print(f"{len(diff.regressions)} clips got worse, {len(diff.repairs)} better")
+        for clip in diff.regressions[:limit]:
+            print(f"{clip.clip_id[:8]} {', '.join(clip.faults_b)}: {clip.text_b[:_TEXT_SHOWN]}")
+    if strict and diff.regressions:
+        raise typer.Exit(3)

@@ -135,7 +135,7 @@ class Endpoint:
         """The answer to a question, from the journal if it was given before."""
         body = self._body(question)
         key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-        kept = self._journal.get(key) if self._journal else None
+        kept = None if self._journal is None else self._journal.get(key)
         if kept is not None:
             with self.usage.lock:
                 self.usage.from_journal += 1
@@ -148,7 +148,7 @@ class Endpoint:
             answer = self._posted(body)
             spent = self._count(answer, bound)
             reply = _reply(answer, time.perf_counter() - began)
-            if self._journal:
+            if self._journal is not None:
                 plain = {name: getattr(reply, name) for name in Reply.__slots__}
                 self._journal.put(key, plain)
         finally:

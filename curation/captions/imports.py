@@ -27,8 +27,9 @@ import pyarrow as pa
 from catalogs.errors import NotFoundError
 from catalogs.ids import settings_hash
 from catalogs.query import Session
+from curation.captions.readers import TEXT_SUFFIXES, holds_texts, read_texts
 from curation.jobs.scan import MEDIA_SUFFIXES
-from curation.mocap.labels import LABEL_SUFFIXES, Label, is_label_file, read_labels
+from curation.mocap.labels import Label
 from curation.mocap.problems import MocapFileError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ Row = Mapping[str, Any]
 
 _ID_DIGITS = 32
 _LEAST_SHARE = 0.5
-_SUFFIXES = MEDIA_SUFFIXES | LABEL_SUFFIXES
+_SUFFIXES = MEDIA_SUFFIXES | TEXT_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,10 @@ def _read(paths: Iterable[Path]) -> tuple[list[tuple[Path, Label]], list[tuple[s
         in_folder = path.is_dir()
         files = sorted(p for p in path.rglob("*") if p.is_file()) if in_folder else [path]
         for file in files:
-            if in_folder and not is_label_file(file):
+            if in_folder and not holds_texts(file):
                 continue
             try:
-                labelled += [(file, label) for label in read_labels(file)]
+                labelled += [(file, label) for label in read_texts(file)]
             except MocapFileError as error:
                 if not in_folder:
                     raise MocapFileError(
@@ -241,6 +242,7 @@ def _row(
         "clip_id": clip["clip_id"],
         "kind": label.kind,
         "text": label.text,
+        "language": label.language,
         "start_s": start_s,
         "end_s": end_s,
         "origin": "import",

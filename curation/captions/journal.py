@@ -54,9 +54,6 @@ class AnswerJournal:
         self._file.seek(whole)
         return answers
 
-    def __len__(self) -> int:
-        return len(self._answers)
-
     def get(self, key: str) -> Mapping[str, Any] | None:
         return self._answers.get(key)
 

@@ -56,6 +56,8 @@ class Label:
     """The take's id or path, where the file says which of many it belongs to."""
     alias: str | None = None
     """Another name of the take, such as its number in the data set."""
+    language: str | None = None
+    """BCP 47 tag, where it is known."""
 
 
 def is_label_file(path: Path) -> bool:
