@@ -1,4 +1,4 @@
-"""Converted checkpoints of VideoGPT and TATS give the ids of the published architectures.
+"""Converted checkpoints of VideoGPT, TATS and OmniTokenizer give the published models' ids.
 
 The architectures are written here a second time, as functions of weights with their names.
 """
@@ -159,6 +159,177 @@ def tats(norm: str) -> Callable[[Published, Tensor], tuple[Tensor, Tensor]]:
         return ids, w.conv("decoder.conv_last", y, 3)
 
     return run
+
+
+class Omni:
+    """OmniTokenizer of two layers inside of frames and one along time, one clip at a time."""
+
+    side, patch, frames, heads, head, window = 4, 4, 2, 2, 16, 2
+
+    def __init__(self, w: Published):
+        self.w = w
+
+    def gamma(self, name: str, x: Tensor) -> Tensor:
+        weight = self.w.draw(f"{name}.gamma", x.shape[-1], scale=0.1, around=1.0)
+        self.w.state[f"{name}.beta"] = torch.zeros(x.shape[-1])
+        return functional.layer_norm(x, x.shape[-1:], weight)
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        weight = self.w.draw(f"{name}.weight", x.shape[-1], scale=0.1, around=1.0)
+        bias = self.w.draw(f"{name}.bias", x.shape[-1], scale=0.1)
+        return functional.layer_norm(x, x.shape[-1:], weight, bias)
+
+    def linear(self, name: str, x: Tensor, out: int, bias: bool = True) -> Tensor:
+        weight = self.w.draw(f"{name}.weight", out, x.shape[-1], scale=x.shape[-1] ** -0.5)
+        return functional.linear(x, weight, self.w.draw(f"{name}.bias", out) if bias else None)
+
+    def neighbours(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        weight = self.w.draw(f"{name}.dsconv.weight", WIDTH, 1, 3, 3, 3, scale=0.2)
+        bias = self.w.draw(f"{name}.dsconv.bias", WIDTH, scale=0.1)
+        clip = x.reshape(*shape, WIDTH).permute(0, 4, 1, 2, 3)
+        clip = functional.conv3d(
+            functional.pad(clip, (1, 1, 1, 1, 2, 0)), weight, bias, groups=WIDTH
+        )
+        return clip.permute(0, 2, 3, 4, 1).reshape(x.shape)
+
+    def attention(self, name: str, x: Tensor, *, causal: bool, turned: bool) -> Tensor:
+        inner = self.heads * self.head
+        q = self.linear(f"{name}.to_q", self.gamma(f"{name}.norm", x), inner, False)
+        k, v = self.linear(f"{name}.to_kv", x, 2 * inner, False).chunk(2, -1)
+        self.w.draw(f"{name}.context_norm.gamma", WIDTH)
+        if not turned:
+            self.w.draw(f"{name}.spatial_rel_pos_bias.net.0.0.weight", WIDTH, 2)
+        scales = [
+            self.w.draw(f"{name}.{part}_scale", self.head, scale=0.1, around=1.0) for part in "qk"
+        ]
+        made = []
+        for number in range(self.heads):
+            part = slice(number * self.head, (number + 1) * self.head)
+            a, b = q[..., part], k[..., part]
+            if turned:
+                a, b = self.turn(a), self.turn(b)
+            a = a / a.norm(dim=-1, keepdim=True) * scales[0]
+            b = b / b.norm(dim=-1, keepdim=True) * scales[1]
+            scores = 8 * a @ b.transpose(-1, -2)
+            if causal:
+                later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
+                scores = scores.masked_fill(later, -torch.inf)
+            made.append(scores.softmax(-1) @ v[..., part])
+        return self.linear(f"{name}.to_out", torch.cat(made, -1), WIDTH, False)
+
+    def turn(self, x: Tensor) -> Tensor:
+        out = x.clone()
+        for place in range(x.shape[1]):
+            for pair in range(self.head // 2):
+                where = place % self.side if pair % 2 == 0 else place // self.side
+                angle = torch.tensor(where * 10000.0 ** -(pair // 2 * 4 / self.head))
+                even, odd = x[:, place, 2 * pair], x[:, place, 2 * pair + 1]
+                out[:, place, 2 * pair] = even * angle.cos() - odd * angle.sin()
+                out[:, place, 2 * pair + 1] = even * angle.sin() + odd * angle.cos()
+        return out
+
+    def windows(self, name: str, x: Tensor) -> Tensor:
+        qkv = self.linear(f"{name}.qkv", self.gamma(f"{name}.norm", x), 3 * WIDTH, False)
+        span, depth = 2 * self.window - 1, WIDTH // self.heads
+        table = self.w.draw(f"{name}.relative_position_bias_table", span**2, self.heads)
+        self.w.state[f"{name}.relative_position_index"] = torch.zeros(4, 4, dtype=torch.long)
+        seen = torch.zeros_like(x)
+        for a in range(x.shape[1]):
+            row, column = divmod(a, self.side)
+            near = [
+                b
+                for b in range(x.shape[1])
+                if (b // self.side // self.window, b % self.side // self.window)
+                == (row // self.window, column // self.window)
+            ]
+            for number in range(self.heads):
+                part = slice(number * depth, (number + 1) * depth)
+                q, k, v = (qkv[..., n * WIDTH : (n + 1) * WIDTH][..., part] for n in range(3))
+                away = [
+                    (row - b // self.side + self.window - 1) * span
+                    + column - b % self.side + self.window - 1
+                    for b in near
+                ]  # fmt: skip
+                scores = (q[:, a, None] * k[:, near]).sum(-1) * depth**-0.5 + table[away, number]
+                seen[:, a, part] = (scores.softmax(-1)[..., None] * v[:, near]).sum(1)
+        return self.linear(f"{name}.proj", seen, WIDTH)
+
+    def layer(self, name: str, x: Tensor, shape: tuple[int, ...], block: str, time: bool) -> Tensor:
+        if block == "w":
+            x = x + self.windows(f"{name}.1", x)
+        else:
+            x = x + self.neighbours(f"{name}.0", x, shape)
+            x = x + self.attention(f"{name}.1", x, causal=time, turned=not time)
+        inner = int(4 * (2 / 3) * WIDTH)
+        y = self.linear(f"{name}.3.1", self.norm(f"{name}.3.0", x), 2 * inner, False)
+        y, gate = y.chunk(2, -1)
+        return x + self.linear(f"{name}.3.4", functional.gelu(gate) * y, WIDTH, False)
+
+    def space(self, name: str, x: Tensor, blocks: str) -> Tensor:
+        y = x.reshape(-1, self.side**2, WIDTH)
+        for number, block in enumerate(blocks):
+            y = self.layer(f"{name}.layers.{number}", y, x.shape[:4], block, False)
+        return self.gamma(f"{name}.norm_out", y).view(x.shape)
+
+    def time(self, name: str, x: Tensor) -> Tensor:
+        lines = x.permute(0, 2, 3, 1, 4)
+        y = self.layer(
+            f"{name}.layers.0", lines.reshape(-1, x.shape[1], WIDTH), x.shape[:4], "t", True
+        )
+        return self.gamma(f"{name}.norm_out", y).view(lines.shape).permute(0, 3, 1, 2, 4)
+
+    def patches(self, name: str, x: Tensor, frames: int) -> Tensor:
+        count, p = x.shape[2] // frames, self.patch
+        cut = x.reshape(len(x), 3, count, frames, self.side, p, self.side, p)
+        cut = cut.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(len(x), count, self.side, self.side, -1)
+        return self.norm(f"{name}.3", self.linear(f"{name}.2", self.norm(f"{name}.1", cut), WIDTH))
+
+    def pixels(self, name: str, x: Tensor, frames: int) -> Tensor:
+        p = self.patch
+        made = self.linear(f"{name}.0", x, 3 * frames * p * p)
+        made = made.reshape(*x.shape[:4], 3, frames, p, p).permute(0, 4, 1, 5, 2, 6, 3, 7)
+        return made.reshape(len(x), 3, -1, self.side * p, self.side * p)
+
+
+def omnitokenizer(w: Published, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids and reconstruction of 1+2k frames of 16x16."""
+    net = Omni(w)
+    first = net.patches("encoder.to_patch_emb_first_frame", x[:, :, :1], 1)
+    y = torch.cat([first, net.patches("encoder.to_patch_emb", x[:, :, 1:], 2)], dim=1)
+    y = net.time(
+        "encoder.enc_temporal_transformer", net.space("encoder.enc_spatial_transformer", y, "tw")
+    )
+    z = net.linear("pre_vq_conv.1", y, DIM)
+    ids, values = w.codes((z / z.norm(dim=-1, keepdim=True)).movedim(-1, 1))
+    y = net.linear("post_vq_conv.1", values.movedim(1, -1), WIDTH)
+    y = net.space(
+        "decoder.dec_spatial_transformer", net.time("decoder.dec_temporal_transformer", y), "t"
+    )
+    first = net.pixels("decoder.to_pixels_first_frame", y[:, :1], 1)
+    return ids, torch.cat([first, net.pixels("decoder.to_pixels", y[:, 1:], 2)], dim=2)
+
+
+def test_ids_of_omnitokenizer_are_those_of_the_published_model(tmp_path: Path) -> None:
+    w = Published("constant")
+    x = torch.rand(1, 3, 5, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    ids, made = omnitokenizer(w, x / 2)
+    settings: dict[str, Any] = {
+        "resolution": 16, "patch_size": 4, "temporal_patch_size": 2, "embedding_dim": WIDTH,
+        "heads": 2, "dim_head": 16, "ff_mult": 4.0, "enc_block": "tw", "dec_block": "t",
+        "temporal_depth": 1, "twod_window_size": 2, "spatial_pos": "rope", "casual_in_peg": True,
+        "casual_in_temporal_transformer": True, "l2_code": True, "patch_embed": "linear",
+    }  # fmt: skip
+    model = convert("omnitokenizer", saved(tmp_path / "a.ckpt", w.state, **settings))
+    tokens = model.encode(x)
+    assert torch.equal(tokens.ids, ids)
+    assert ids.unique().numel() > 8
+    expected = (made * 2).clamp(-1, 1)
+    torch.testing.assert_close(model.decode(tokens), expected, rtol=1e-3, atol=1e-3)
+    model.save(tmp_path / "model")
+    assert torch.equal(load(tmp_path / "model").encode(x).ids, ids)
+    continuous = saved(tmp_path / "b.ckpt", w.state, **settings, use_vae=True)
+    with pytest.raises(UsageError, match="use_vae True"):
+        convert("omnitokenizer", continuous)
 
 
 CASES: list[tuple[str, str, Callable[[Published, Tensor], tuple[Tensor, Tensor]]]] = [

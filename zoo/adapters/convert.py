@@ -36,6 +36,7 @@ def convert(layout: str, checkpoint: str | Path, **options: Any) -> Tokenizer:
 
     converters: dict[str, Callable[..., Tokenizer]] = {
         "momask": convert_motion.momask,
+        "omnitokenizer": convert_windows.omnitokenizer,
         "t2m-gpt": convert_motion.t2m_gpt,
         "tats": convert_windows.tats,
         "videogpt": convert_windows.videogpt,
@@ -54,6 +55,7 @@ def convert(layout: str, checkpoint: str | Path, **options: Any) -> Tokenizer:
 
 LAYOUTS = {
     "momask": "MoMask's residual VQ: net_best_fid.tar, with Mean and Std of its data set",
+    "omnitokenizer": "OmniTokenizer's discrete models: a Lightning .ckpt",
     "t2m-gpt": "T2M-GPT's VQ: net_last.pth, with Mean and Std of its data set",
     "tats": "TATS's 3D VQGAN: a Lightning .ckpt",
     "videogpt": "VideoGPT's VQ-VAE: a Lightning .ckpt",

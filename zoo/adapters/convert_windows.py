@@ -1,6 +1,6 @@
-"""Checkpoints of VideoGPT and TATS, and of what was built on their code, as families of the zoo.
+"""Checkpoints of VideoGPT, TATS and OmniTokenizer, and of what was built on their code.
 
-Both are saved by Lightning with their settings beside the weights. What the weights cannot tell
+All are saved by Lightning with their settings beside the weights. What the weights cannot tell
 (strides, frames of a window) is taken from there, or given as options.
 """
 
@@ -17,14 +17,29 @@ from zoo.adapters.convert import fill, read_checkpoint, state_of
 from zoo.autoencoder import Autoencoder
 from zoo.errors import UsageError
 from zoo.layers.quantizers import Vq
+from zoo.tokenizers import omnitokenizer as omni_family
 from zoo.tokenizers import tats as tats_family
 from zoo.tokenizers import videogpt as videogpt_family
 
-__all__ = ["tats", "videogpt"]
+__all__ = ["omnitokenizer", "tats", "videogpt"]
 
 Triple = tuple[int, int, int]
 
-_RENAMED = {"pre_vq_conv.": "encoder.head.", "post_vq_conv.": "decoder.stem."}
+_RENAMED = {
+    "pre_vq_conv.conv.": "encoder.head.conv.",
+    "post_vq_conv.conv.": "decoder.stem.conv.",
+    "pre_vq_conv.1.": "encoder.head.",
+    "post_vq_conv.1.": "decoder.stem.",
+    "encoder.enc_spatial_transformer.": "encoder.layers.space.",
+    "encoder.enc_temporal_transformer.": "encoder.layers.time.",
+    "decoder.dec_spatial_transformer.": "decoder.layers.space.",
+    "decoder.dec_temporal_transformer.": "decoder.layers.time.",
+}
+_UNUSED = (
+    *("spatial_rel_pos_bias", "context_norm", "relative_position_index", "codebook_usage"),
+    *("rel_pos_bias.", "freqs_cis"),
+)
+"""Saved by OmniTokenizer, and without effect."""
 _TRAINING_ONLY = ("image_discriminator.", "video_discriminator.", "perceptual_model.")
 
 
@@ -64,6 +79,42 @@ def tats(
         norm="batch" if "encoder.final_block.0.running_mean" in state else "group",
     )
     return _filled(tats_family.Tats(config), state)
+
+
+def omnitokenizer(checkpoint: Path) -> Autoencoder:
+    """The discrete models; all sizes are in the settings."""
+    known = read_checkpoint(checkpoint)
+    state = _state(known, "encoder.to_patch_emb.2.weight", "OmniTokenizer")
+    for name, allowed in (
+        *(("patch_embed", "linear"), ("l2_code", True), ("use_vae", False)),
+        *(("use_external_codebook", False), ("defer_temporal_pool", False)),
+        *(("defer_spatial_pool", False), ("gen_upscale", None)),
+    ):
+        value = _setting(known, name, allowed)
+        if value != allowed:
+            raise UsageError(f"{name} {value!r} is not converted", allowed=repr(allowed))
+    size, dim = state["codebook.embeddings"].shape
+    depth = _setting(known, "spatial_depth", 4)
+    causal = _setting(known, "casual_in_peg", False)
+    if causal != _setting(known, "casual_in_temporal_transformer", False):
+        raise UsageError("causal in one half only", allowed="layers and convolutions alike")
+    config = omni_family.Config(
+        Vq(dim=dim, size=size),
+        size=_setting(known, "resolution", 256),
+        patch=(_setting(known, "temporal_patch_size", 4), _setting(known, "patch_size", 8)),
+        width=_setting(known, "embedding_dim", 512),
+        heads=_setting(known, "heads", 8),
+        head=_setting(known, "dim_head", 64),
+        widen=_setting(known, "ff_mult", 4.0),
+        blocks=_setting(known, "enc_block", "t" * depth),
+        depth=_setting(known, "temporal_depth", 4),
+        window=_setting(known, "twod_window_size", 4),
+        rotary=_setting(known, "spatial_pos", "rel") == "rope",
+        causal=causal,
+        decoder_blocks=_setting(known, "dec_block", "t" * depth),
+    )
+    kept = {key: v for key, v in state.items() if not any(part in key for part in _UNUSED)}
+    return _filled(omni_family.OmniTokenizer(config), kept)
 
 
 def _state(known: Any, needed: str, name: str) -> dict[str, Tensor]:
