@@ -19,6 +19,7 @@ import platform
 import resource
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from catalogs import Catalog
+from catalogs.query import Session
 from catalogs.testing.records import record_clips
 from curation.search import Searcher
 
 BATCH = 100_000
 TOPICS = 2_000
 NEIGHBOURS = 10
+LEAST_S = 5
 MODEL = "bench"
 WORDS = 20_000
 WORDS_EACH = 12
@@ -109,26 +112,36 @@ def _add(catalog: Catalog, first: int, count: int, space: Space) -> None:
         }))  # fmt: skip
 
 
-def exact(searcher: Searcher, queries: Vectors, wheres: list[str]) -> list[set[str]]:
+class Truth:
     """The true neighbours among the clips that pass, from the stored rows alone."""
-    session = searcher.session
-    rows = session.connection.sql(
-        f"select clip_id, vector from ({session.scan(f'embeddings/{MODEL}')}) order by clip_id"
-    ).to_arrow_table()
-    stored = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
-    length = np.linalg.norm(stored, axis=1)
-    cosines = np.empty((len(queries), len(stored)), np.float32)
-    for part in range(0, len(stored), BATCH):
-        cosines[:, part : part + BATCH] = queries @ stored[part : part + BATCH].T
-    cosines /= length
-    ids = rows["clip_id"].combine_chunks()
-    found = []
-    for row, where in zip(cosines, wheres, strict=True):
-        passing = session.sql(f"select ({where}) as ok from clips order by clip_id").arrow()["ok"]
-        row[~passing.to_numpy().astype(bool)] = -2
-        best = np.argpartition(-row, NEIGHBOURS)[:NEIGHBOURS]
-        found.append(set(ids.take(pa.array(best)).to_pylist()))
-    return found
+
+    def __init__(self, catalog: Catalog):
+        with Session(catalog) as session:
+            self._clips = session.sql(
+                "select clip_id, motion_px, duration_s from clips order by clip_id"
+            ).arrow()
+            stored = session.sql(f"select vector from embeddings_{MODEL} order by clip_id").arrow()
+        flat = stored["vector"].combine_chunks().flatten().to_numpy()
+        self._vectors = flat.reshape(stored.num_rows, -1)
+
+    def neighbours(self, queries: Vectors, bounds: Sequence[float | None]) -> list[set[str]]:
+        """Of each query, of the clips with less motion than a bound and longer than LEAST_S."""
+        cosines = np.empty((len(queries), len(self._vectors)), np.float32)
+        for first in range(0, len(self._vectors), BATCH):
+            part = self._vectors[first : first + BATCH]
+            cosines[:, first : first + BATCH] = queries @ part.T / np.linalg.norm(part, axis=1)
+        motion, seconds = (self._clips[n].to_numpy() for n in ("motion_px", "duration_s"))
+        found = []
+        for row, bound in zip(cosines, bounds, strict=True):
+            if bound is not None:
+                row[~((motion < bound) & (seconds > LEAST_S))] = -2
+            best = np.argpartition(-row, NEIGHBOURS)[:NEIGHBOURS]
+            found.append(set(self._clips["clip_id"].take(pa.array(best)).to_pylist()))
+        return found
+
+
+def condition(bound: float | None) -> str | None:
+    return None if bound is None else f"motion_px < {bound:.4f} and duration_s > {LEAST_S}"
 
 
 def timed(name: str, calls: list[Any]) -> dict[str, float]:
@@ -157,9 +170,8 @@ def main() -> None:
     space = Space(given.dims, given.flat)
     catalog = make(given.folder, given.clips, space)
     queries = space.queries(given.queries)
-    bounds = np.linspace(2.0, 4.0, given.queries)
-    wheres = [f"motion_px < {bound:.4f} and duration_s > 5" for bound in bounds]
-    narrow = [f"motion_px < {bound / 10:.4f} and duration_s > 5" for bound in bounds]
+    wide = np.round(np.linspace(2.0, 4.0, given.queries), 4).tolist()
+    narrow = np.round(np.linspace(0.2, 0.4, given.queries), 4).tolist()
     result: dict[str, Any] = {"clips": given.clips, "dims": given.dims, "flat": given.flat}
 
     began = time.perf_counter()
@@ -173,21 +185,24 @@ def main() -> None:
     began = time.perf_counter()
     searcher.search("word7")
     result["first_words_s"] = round(time.perf_counter() - began, 1)
-    for name, conditions in (("filtered", wheres), ("narrow", narrow), ("free", None)):
-        asked = conditions or [None] * len(queries)
-        searcher.nearest(MODEL, queries[0], NEIGHBOURS, asked[0])
+    truth = Truth(catalog)
+    for name, bounds in (("filtered", wide), ("narrow", narrow), ("free", [None] * len(queries))):
+        searcher.nearest(MODEL, queries[0], NEIGHBOURS, condition(bounds[0]))
         calls = [
-            lambda query=query, where=where: searcher.nearest(MODEL, query, NEIGHBOURS, where)
-            for query, where in zip(queries, asked, strict=True)
+            lambda query=query, bound=bound: searcher.nearest(
+                MODEL, query, NEIGHBOURS, condition(bound)
+            )
+            for query, bound in zip(queries, bounds, strict=True)
         ]
         result |= timed(name, calls)
-        truth = exact(searcher, queries, conditions or ["true"] * len(queries))
-        hits = [len(t & {clip for clip, _ in call()}) for t, call in zip(truth, calls, strict=True)]
-        result[f"{name}_recall_at_10"] = round(sum(hits) / NEIGHBOURS / len(hits), 4)
+        found = [{clip for clip, _ in call()} for call in calls]
+        true = truth.neighbours(queries, bounds)
+        hits = sum(len(one & other) for one, other in zip(true, found, strict=True))
+        result[f"{name}_recall_at_10"] = round(hits / NEIGHBOURS / len(true), 4)
     texts = [f"word{number * 7 + 3} word{number + 40}" for number in range(given.queries)]
     calls = [
-        lambda text=text, where=where: searcher.search(text, where=where)
-        for text, where in zip(texts, wheres, strict=True)
+        lambda text=text, bound=bound: searcher.search(text, where=condition(bound))
+        for text, bound in zip(texts, wide, strict=True)
     ]
     result |= timed("words", calls)
     result["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
