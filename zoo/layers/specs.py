@@ -5,10 +5,12 @@ Both go through a stream in constant memory, because neither looks beyond its fr
 
 from __future__ import annotations
 
+import math
+
 from zoo.layers.quantizers import Quantizer
 from zoo.spec import Axis, LengthRule, StreamSpec, TokenizerSpec
 
-__all__ = ["grid_stream", "image_spec", "window_spec"]
+__all__ = ["divided_spec", "grid_stream", "image_spec", "window_spec"]
 
 
 def image_spec(
@@ -42,6 +44,14 @@ def window_spec(
         value_range=(-1.0, 1.0),
         streaming=True,
     )
+
+
+def divided_spec(quantizer: Quantizer, frames: int, factors: tuple[int, int, int]) -> TokenizerSpec:
+    """Windows of `frames` whose time, rows and columns are divided by `factors`."""
+    time, rows, columns = factors
+    axes = Axis("h", stride=rows), Axis("w", stride=columns)
+    stream = grid_stream(quantizer, *axes, positions=frames // time)
+    return window_spec(frames, stream, multiple=math.lcm(rows, columns))
 
 
 def grid_stream(

@@ -9,7 +9,6 @@ from the first frame. Pixels are -0.5 to 0.5 inside. A checkpoint is read by
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,9 +18,9 @@ from torch.nn import functional
 from zoo.autoencoder import Autoencoder
 from zoo.layers.quantizers import QuantizerConfig, Vq, build
 from zoo.layers.same_conv import SameConv3d, SameConvTranspose3d, halvings
-from zoo.layers.specs import grid_stream, window_spec
+from zoo.layers.specs import divided_spec
 from zoo.registry import Preset
-from zoo.spec import Axis, TokenizerSpec
+from zoo.spec import TokenizerSpec
 from zoo.tokenizer import State
 
 __all__ = ["PRESETS", "Config", "Tats"]
@@ -122,10 +121,7 @@ class Tats(Autoencoder):
         self.decoder = Decoder(config, self.quantizer.dim)
 
     def describe(self) -> TokenizerSpec:
-        time, rows, columns = self.config.downsample
-        space = Axis("h", stride=rows), Axis("w", stride=columns)
-        stream = grid_stream(self.quantizer, *space, positions=self.config.frames // time)
-        return window_spec(self.config.frames, stream, multiple=math.lcm(rows, columns))
+        return divided_spec(self.quantizer, self.config.frames, self.config.downsample)
 
 
 _PAPER = "Long Video Generation with Time-Agnostic VQGAN and Time-Sensitive Transformer, "
