@@ -34,6 +34,7 @@ GROUPS = (
     ("Share", "clipmill.cli.share"),
     ("Model", "clipmill.cli.models"),
     ("Tokens", "clipmill.cli.tokens"),
+    ("Generate", "clipmill.cli.generate"),
     ("Look after", "clipmill.cli.upkeep"),
 )
 """The heading that a group of verbs gets in the help, and the module with its `app`."""

@@ -29,7 +29,7 @@ from zoo.tokenizer import Tokenizer
 __all__ = ["Media", "decoded", "draw_samples"]
 
 SUFFIXES = (".mp4", ".gif", ".png", ".npy", ".bvh")
-_SHOWN_FRAMES, _SHOWN_SAMPLES = 6, 4
+_SHOWN_FRAMES, _SHOWN_SAMPLES = 4, 4
 _DEFAULT_FPS = Fraction(12)
 
 
@@ -68,7 +68,9 @@ class Media:
     def sheet(self) -> Image.Image:
         """A few moments side by side."""
         if self.is_body:
-            return motion_sheet(motion_from_array(self.values, fps=self.fps).motion, 160, 6)
+            return motion_sheet(
+                motion_from_array(self.values, fps=self.fps).motion, 160, _SHOWN_FRAMES
+            )
         chosen = np.linspace(0, len(self.values) - 1, _SHOWN_FRAMES).round().astype(int)
         frames = [Image.fromarray(self.values[number]) for number in chosen.tolist()]
         texts = [f"{float(number / self.fps):.2f} s" for number in chosen.tolist()]

@@ -46,6 +46,8 @@ class Prepared:
 def prepare(recipe: Recipe) -> Prepared:
     """Open the data of a recipe and build its model."""
     data = recipe.data
+    if data.validation and data.validation == data.split:
+        raise UsageError(f"split {data.split!r} is both trained and validated on")
     spec = load_tokenizer(data.tokenizer).spec
     table = table_of(spec, {}).name
     catalog = Catalog.open(data.catalog)
@@ -151,8 +153,6 @@ def _validation(model: Generator, recipe: Recipe, asked: Asked, table: str) -> t
     data = recipe.data
     if not data.validation:
         return ()
-    if data.validation == data.split:
-        raise UsageError(f"split {data.split!r} is both trained and validated on")
     names = next((c.names for c in model.config.conditions if c.kind == "class"), ())
     feed = open_feed(data, table, split=data.validation, class_names=names, batch=recipe.run.batch)
     taken = zip(range(VALIDATION_BATCHES), feed, strict=False)

@@ -70,9 +70,17 @@ class Recipe(Strict):
     gpus: bool = False
 
     @classmethod
-    def read(cls, path: str | Path, change: Mapping[str, Any] | None = None) -> Recipe:
-        """The recipe of a YAML or JSON file, with `run` values changed."""
+    def read(
+        cls,
+        path: str | Path,
+        change: Mapping[str, Any] | None = None,
+        *,
+        workers: int | None = None,
+    ) -> Recipe:
+        """The recipe of a YAML or JSON file, with values of `run` changed."""
         known = dict(read_settings(path))
         if change:
             known["run"] = {**dict(known.get("run", {})), **change}
+        if workers is not None:
+            known["workers"] = workers
         return cls.from_json(known)

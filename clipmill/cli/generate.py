@@ -1,0 +1,192 @@
+"""Verbs of generators: train one from a recipe, draw samples of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clipmill.cli.options import AsJson, open_catalog, parse_pairs
+from clipmill.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from zoo.generator import Known
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file.")],
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the run lives.")],
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a line of `run`. Repeatable."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of Ray Train; else the recipe's.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Open the data and build the model, then stop.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a generator on the tokens of a catalog, or go on with a run that was stopped.
+
+    \b
+    Examples:
+      clipmill train walks.yaml --to runs/walks --dry-run
+      clipmill train walks.yaml --to runs/walks
+      clipmill train walks.yaml --to runs/walks --set steps=4000 --set learning_rate=3e-4
+      clipmill train walks.yaml --to runs/walks --workers 4
+    """
+    import yaml
+
+    from tokenize_jobs.training.recipe import Recipe
+
+    values = {name: yaml.safe_load(text) for name, text in parse_pairs(change, "--set").items()}
+    asked = Recipe.read(recipe, values, workers=workers)
+    if dry_run:
+        _print_plan(asked, as_json)
+        return
+    from tokenize_jobs.training.train import train as fit
+
+    outcome = fit(asked, to, progress=not quiet)
+    known = {"steps": outcome.steps, "model": str(outcome.folder), **outcome.losses}
+    if as_json:
+        print_json(known)
+        return
+    for name, value in known.items():
+        print(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
+    note(f"clipmill sample local-dir:{outcome.folder} --to samples")
+
+
+def _print_plan(recipe: Any, as_json: bool) -> None:
+    from tokenize_jobs.training.prepare import prepare
+
+    ready = prepare(recipe)
+    model, windows = ready.model, len(ready.batches.feed.index)
+    known = {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "grid": list(model.space.grid),
+        "codes": list(model.space.levels),
+        "channels": model.space.channels,
+        "windows": windows,
+        "epochs": round(recipe.run.steps * recipe.run.batch / windows, 2),
+        "validation_batches": len(ready.validation),
+        "licences_forbid": list(ready.facts.forbids),
+    }
+    if as_json:
+        print_json(known)
+    else:
+        print_table(("what", "value"), [(name, str(value)) for name, value in known.items()])
+
+
+@app.command()
+def sample(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="local-dir:FOLDER, hf-hub:ORG/NAME or a name.")
+    ],
+    to: Annotated[
+        Path,
+        typer.Option("--to", metavar="PATH", help="A file (.mp4 .gif .png .npy .bvh) or folder."),
+    ],
+    text: Annotated[
+        list[str] | None, typer.Option(help="What is asked for; one for each sample. Repeatable.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A class by name or number. Repeatable.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Samples of each text and label.")] = 1,
+    frames: Annotated[int, typer.Option(min=0, help="Positions in time; 0 for the most.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest.")] = 1.0,
+    top_k: Annotated[int, typer.Option(help="Only the likeliest so many codes.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Only codes of this share together.")] = 1.0,
+    guidance: Annotated[float, typer.Option(help="Above 1: nearer to what is asked for.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="Of the sampler; 0 for its own number.")] = 0,
+    clip: Annotated[
+        str | None,
+        typer.Option("--clip", metavar="CATALOG:ID", help="Keep a part of a clip's tokens."),
+    ] = None,
+    keep: Annotated[
+        str, typer.Option(metavar="first:N|ends:N", help="Which part, in positions in time.")
+    ] = "first:1",
+    as_json: AsJson = False,
+) -> None:
+    """Draw samples of a generator and write them as films, bodies or arrays.
+
+    \b
+    Examples:
+      clipmill sample local-dir:runs/walks/model --text "a person walks" --to walk.bvh
+      clipmill sample local-dir:runs/walks/model --text walks --text jumps --count 4 --to samples
+      clipmill sample local-dir:runs/shapes/model --label circle --guidance 2 --to circle.gif
+      clipmill sample local-dir:runs/shapes/model --clip corpus:0123abcd --keep ends:1 --to new.gif
+    """
+    import zoo
+    from tokenize_jobs.training.media import decoded
+    from zoo.errors import UsageError
+    from zoo.generator import Decoding, Generator
+
+    made = zoo.load(model)
+    if not isinstance(made, Generator):
+        raise UsageError(f"{model} is a tokenizer", allowed="a generator")
+    asked = _asked(made, text, label, count)
+    total = max([count, *(len(values) for values in asked.values())])
+    drawn = made.sample(
+        total,
+        made.given(**asked),
+        Decoding(temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance, steps=steps),
+        seed=seed,
+        frames=frames,
+        known=_known(made, clip, keep, total, frames) if clip else None,
+    )
+    media = decoded(made, drawn)
+    paths = _paths(to, total, body=media[0].is_body)
+    for item, path in zip(media, paths, strict=True):
+        item.write(path)
+    rows = [
+        {"path": str(path), **{name: values[number] for name, values in asked.items()}}
+        for number, path in enumerate(paths)
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        for row in rows:
+            print("\t".join(str(value) for value in row.values()))
+
+
+def _asked(
+    model: Any, text: list[str] | None, label: list[str] | None, count: int
+) -> dict[str, list[Any]]:
+    """Each text and label, `count` times, under the model's names for them."""
+    given = {"words": text, "class": label}
+    named = {c.kind: c.name for c in model.config.conditions}
+    asked: dict[str, list[Any]] = {}
+    for kind, values in given.items():
+        if values:
+            name = named.get(kind, "text" if kind == "words" else "label")
+            asked[name] = [value for value in values for _ in range(count)]
+    longest = max((len(values) for values in asked.values()), default=0)
+    return {n: v * (longest // len(v)) if longest % len(v) == 0 else v for n, v in asked.items()}
+
+
+def _paths(to: Path, count: int, *, body: bool) -> list[Path]:
+    """The file asked for, or numbered ones beside it or in the folder."""
+    if to.suffix and count == 1:
+        return [to]
+    if to.suffix:
+        return [to.with_stem(f"{to.stem}-{number:03}") for number in range(count)]
+    return [to / f"sample-{number:03}{'.bvh' if body else '.mp4'}" for number in range(count)]
+
+
+def _known(model: Any, clip: str, keep: str, count: int, frames: int) -> Known:
+    """Stored tokens of a clip, of which a part is kept."""
+    from tokenize_jobs.training.known import known_of_clip
+
+    catalog, _, clip_id = clip.rpartition(":")
+    if not catalog:
+        raise typer.BadParameter(f"{clip!r} is not CATALOG:ID", param_hint="--clip")
+    return known_of_clip(model, open_catalog(catalog), clip_id, keep, count, frames)

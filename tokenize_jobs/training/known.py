@@ -1,0 +1,69 @@
+"""What of a clip is kept when a generator makes the rest: its stored tokens, and a mask."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from catalogs.catalog import Catalog
+from catalogs.errors import NotFoundError, UsageError
+from catalogs.schema import view_name
+from tokenize_jobs.shards import unpack
+from zoo.generator import Generator, Known
+
+__all__ = ["known_of_clip", "parse_keep"]
+
+_KEEP = re.compile(r"(first|ends):(\d+)")
+
+
+def known_of_clip(
+    model: Generator, catalog: Catalog, clip_id: str, keep: str, count: int, frames: int = 0
+) -> Known:
+    """The first window of a clip for `count` samples; `keep` is `first:N` or `ends:N`."""
+    if model.source is None:
+        raise UsageError(f"{model.name} was trained on no tokenizer's tokens")
+    table = _table(catalog, model)
+    view = view_name(table)
+    rows = catalog.sql(
+        f'select * from "{view}" where clip_id like ? order by clip_id, window_index limit 1',
+        [f"{clip_id}%"],
+    ).arrow()
+    if not rows.num_rows:
+        raise NotFoundError(
+            f"{table} has no window of clip {clip_id}", hint="clipmill tokenize makes them"
+        )
+    arrays = unpack(rows, catalog.columns(table))[0]
+    values = arrays[model.source.stream or next(iter(arrays))]
+    shape = model.space.shape(count, frames)
+    kind = torch.long if model.space.discrete else torch.float32
+    x = torch.zeros(shape, dtype=kind)
+    there = min(len(values), shape[1])
+    x[:, :there] = torch.as_tensor(values.astype("int64" if model.space.discrete else "float32"))[
+        :there
+    ]
+    mask = torch.zeros(shape[: 1 + len(model.space.grid)], dtype=torch.bool)
+    for part in parse_keep(keep, there):
+        mask[:, part] = True
+    return Known(x, mask)
+
+
+def parse_keep(text: str, length: int) -> list[slice]:
+    """Which positions in time are kept."""
+    match = _KEEP.fullmatch(text)
+    if match is None or not 0 < int(match[2]) <= length:
+        raise UsageError(f"--keep is {text!r}", allowed=f"first:N or ends:N, N from 1 to {length}")
+    count = int(match[2])
+    first = [slice(0, count)]
+    return first if match[1] == "first" else [*first, slice(length - count, length)]
+
+
+def _table(catalog: Catalog, model: Generator) -> str:
+    assert model.source is not None
+    for table in catalog.tables():
+        if table.startswith("tokens/") and table.endswith(f"@{model.source.spec_hash[:12]}"):
+            return table
+    raise NotFoundError(
+        f"the catalog holds no tokens of {model.source.name} as {model.name} learned them",
+        allowed=", ".join(t for t in catalog.tables() if t.startswith("tokens/")) or "none yet",
+    )
