@@ -27,12 +27,9 @@ from catalogs.schema import view_name
 from catalogs.timebase import Span
 from curation.jobs.uninterrupted import uninterrupted
 from tokenize_jobs.shards import ShardWriter, TokenTable, Window
-from tokenize_jobs.text_encoders import TextEncoder, text_encoder
+from tokenize_jobs.text_encoders import TEXT_HASH, TextEncoder, text_encoder
 
-__all__ = ["TEXT_HASH", "TextReport", "tokenize_captions"]
-
-TEXT_HASH = "left(sha256({}), 32)"
-"""SQL for the hash of a text, which stands in `transform_hash`."""
+__all__ = ["TextReport", "tokenize_captions"]
 
 COMMIT_EVERY_S = 10.0
 COMMIT_BYTES = 64 << 20

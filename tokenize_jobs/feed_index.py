@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from catalogs.chosen import choose
 from catalogs.errors import NotFoundError, SchemaError, UsageError, nearest
 from catalogs.query import Session, sql_name, sql_text, wide_columns
-from tokenize_jobs.captions import TEXT_HASH
 from tokenize_jobs.feed_text import TextIndex, check_text, one_stream
 from tokenize_jobs.packing import Packing
 from tokenize_jobs.shards import packings
+from tokenize_jobs.text_encoders import TEXT_HASH
 
 if TYPE_CHECKING:
     from catalogs.catalog import Catalog

@@ -28,9 +28,12 @@ from catalogs.errors import MissingExtraError, NotFoundError, UsageError, neares
 from catalogs.ids import file_sha256
 from tokenize_jobs.shards import TokenStream, TokenTable
 
-__all__ = ["GROUP", "TextEncoder", "text_encoder"]
+__all__ = ["GROUP", "TEXT_HASH", "TextEncoder", "text_encoder"]
 
 GROUP = "clipmill.text_encoders"
+TEXT_HASH = "left(sha256({}), 32)"
+"""SQL for the hash of a text, which stands in `transform_hash`."""
+
 LONGEST = 512
 """Positions of a text that a model of transformers sees, unless it was made for fewer."""
 
