@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 
+_EQUAL = 0.999
+"""Share from which an exact pair is of clips that show the same from beginning to end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """Two clips that show the same; spans are seconds of their sources, NULL for semantic ones."""
@@ -267,19 +271,31 @@ def losers(pairs: Iterable[Pair], ranks: Mapping[str, int]) -> dict[str, Pair]:
     """Who goes, and the pair for which: clips in order of rank stay unless a twin stays already.
 
     Clips without a rank take no part. A clip goes only for one that shows the same, never for the
-    twin of a twin.
+    twin of a twin, but for clips that are equal: these need not all be told as pairs.
     """
+    pairs = list(pairs)
     twins: dict[str, list[Pair]] = {}
     for pair in pairs:
         if pair.clip_id in ranks and pair.other_clip in ranks:
             twins.setdefault(pair.clip_id, []).append(pair)
             twins.setdefault(pair.other_clip, []).append(pair.swapped())
+    equal = Groups(
+        (pair.clip_id, pair.other_clip)
+        for pair in pairs
+        if pair.kind == "exact" and pair.score >= _EQUAL
+    )
+    stays: dict[str, str] = {}
     lost: dict[str, Pair] = {}
     for clip in sorted(twins, key=ranks.__getitem__):
         stay = [pair for pair in twins[clip] if ranks[pair.other_clip] < ranks[clip]]
         stay = [pair for pair in stay if pair.other_clip not in lost]
+        same = equal.name(clip)
+        if not stay and same in stays:
+            stay = [Pair(clip, stays[same], "exact", 1.0)]
         if stay:
             lost[clip] = max(stay, key=lambda pair: (pair.score, -ranks[pair.other_clip]))
+        else:
+            stays[same] = clip
     return lost
 
 

@@ -42,6 +42,9 @@ __all__ = ["SearchReport", "find_near"]
 SAME_MOMENT_S = 0.002
 """Containers round times; frames that are this close are shown at the same time."""
 
+MOST_ALIKE = 64
+"""Files that show the same frame by frame, of which every pair is told."""
+
 Load = Callable[[Sequence[str]], Mapping[str, HashedSource]]
 
 
@@ -113,7 +116,7 @@ class _Search:
             theirs = others.unsearched("", "")
             sets = dict(sorted_sets(self._gather(others, theirs, record=False)))
             candidates.add(np.array(theirs, np.bytes_), self._between(new, sets))
-        exact = [] if others else self._exact()
+        exact = set() if others else self._exact()
         load = self._loader(others)
         only = None if others is None else len(self._names)
         found = candidates.found
@@ -195,24 +198,33 @@ class _Search:
 
         return load
 
-    def _exact(self) -> list[tuple[str, str]]:
-        """New sources whose every frame shows what another source's does, with the first such."""
-        contents = pa.table({"content": pa.array([row["content"] for row in self._searched])})
-        self._session.connection.register("new_contents", contents)
-        firsts = dict(
-            self._session.connection.execute(
-                f"select content, min(source_id) from ({self._session.scan('searched')}) "
-                "semi join new_contents using (content) "
-                "where search = ? and against = '' group by 1",
-                [self._near.search],
-            ).fetchall()
-        )
-        pairs = []
-        for row in sorted(self._searched, key=lambda row: str(row["source_id"])):
-            first = firsts.setdefault(row["content"], row["source_id"])
-            if first != row["source_id"]:
-                low, high = sorted((first, row["source_id"]))
-                pairs.append((low, high))
+    def _exact(self) -> set[tuple[str, str]]:
+        """New sources whose every frame shows what another source's does, each with all such.
+
+        What very many files show alike, a minute of black for one, is tied to the first of them.
+        """
+        alike: dict[str, set[str]] = {}
+        for row in self._searched:
+            alike.setdefault(row["content"], set()).add(row["source_id"])
+        self._session.connection.register("new_contents", pa.table({"content": list(alike)}))
+        rows = self._session.connection.execute(
+            f"select content, source_id from ({self._session.scan('searched')}) "
+            "semi join new_contents using (content) where search = ? and against = ''",
+            [self._near.search],
+        ).fetchall()
+        new = set(self._names)
+        for content, name in rows:
+            alike[content].add(name)
+        pairs: set[tuple[str, str]] = set()
+        for names in alike.values():
+            told = sorted(names)
+            partners = told if len(told) <= MOST_ALIKE else told[:1]
+            pairs |= {
+                (min(one, other), max(one, other))
+                for one in new & names
+                for other in partners
+                if one != other
+            }
         return pairs
 
     def _commit(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -252,11 +264,11 @@ class _Candidates:
 
 
 def _rows(
-    matches: Iterable[Match], load: Load, exact: Sequence[tuple[str, str]]
+    matches: Iterable[Match], load: Load, exact: Iterable[tuple[str, str]]
 ) -> Iterator[dict[str, Any]]:
     """Rows of `matches`; what is equal frame by frame is told once, as exact."""
     told = set()
-    for low, high in exact:
+    for low, high in sorted(exact):
         sources = load([low, high])
         if _shown_alike(sources[low], sources[high]):
             told.add((low, high))

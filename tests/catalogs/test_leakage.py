@@ -149,6 +149,15 @@ def test_neither_order_nor_names_of_pairs_matter(seed: int) -> None:
     assert not any({p.clip_id, p.other_clip} <= kept for p in pairs)
 
 
+def test_of_equal_clips_one_stays_although_not_all_are_told_as_pairs() -> None:
+    star = [Pair("a", name, "exact", 1.0) for name in ("b", "c", "d")]
+    lost = losers(star, {"d": 0, "c": 1, "b": 2, "a": 3})
+    assert sorted(lost) == ["a", "b", "c"]
+    assert {pair.other_clip for pair in lost.values()} == {"d"}
+    near = [Pair("a", name, "near", 1.0) for name in ("b", "c", "d")]
+    assert sorted(losers(near, {"d": 0, "c": 1, "b": 2, "a": 3})) == ["a"]
+
+
 # -- spans -----------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -151,6 +152,35 @@ def test_runs_and_their_order_do_not_matter(
     names = sorted(takes, reverse=True)
     parts = [{name: takes[name] for name in part} for part in (names[:2], names[2:6], names[6:])]
     assert _searched(tmp_path / "c", parts).sql(query).rows() == corpus.sql(query).rows()
+
+
+def test_equal_takes_are_pairs_in_whatever_order_they_come(
+    takes: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    found = []
+    for number, order in enumerate((["abcd"], ["d", "bc", "a"], ["bd", "ac"])):
+        parts = [dict.fromkeys(part, takes["dance"]) for part in order]
+        catalog = _searched(tmp_path / str(number), parts)
+        found.append(catalog.sql("select source_id, other_id, kind from matches").rows())
+    assert {kind for _, _, kind in found[0]} == {"exact"}
+    assert len(found[0]) == 6
+    assert sorted(found[0]) == sorted(found[1]) == sorted(found[2])
+
+
+def test_a_catalog_that_comes_without_its_sorted_anchors_makes_them(
+    takes: dict[str, np.ndarray], tmp_path: Path, corpus: Catalog
+) -> None:
+    names = sorted(takes)
+    for first, last in ((0, 5), (5, 9)):
+        if first:
+            shutil.rmtree(tmp_path / "c" / "cache")
+            catalog = Catalog.open(tmp_path / "c")
+        else:
+            catalog = Catalog.create(tmp_path / "c")
+        _record(catalog, {name: takes[name] for name in names[first:last]})
+        find_near(catalog.refresh(), NEAR)
+    query = "select source_id, other_id, start_pts, end_pts from matches order by all"
+    assert catalog.refresh().sql(query).rows() == corpus.sql(query).rows()
 
 
 def test_copies_of_a_take_stay_in_one_split(takes: dict[str, np.ndarray], tmp_path: Path) -> None:
