@@ -66,7 +66,7 @@ class LocalCaptioner(PromptedCaptioner):
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
         try:
             self._processor = AutoProcessor.from_pretrained(
-                self._path, use_fast=False, trust_remote_code=False, **options
+                self._path, backend="pil", trust_remote_code=False, **options
             )
             model = AutoModelForImageTextToText.from_pretrained(
                 self._path, dtype=dtype, trust_remote_code=False, **options
