@@ -71,7 +71,9 @@ def system(name: str) -> System:
 def serving() -> Mapping[str, tuple[Entry, ...]]:
     """What serves each system that is served."""
     found: dict[str, list[Entry]] = {}
-    for served, entry in chain(_tokenizers(), _operators(), _embedders(), _choices()):
+    for served, entry in chain(
+        _tokenizers(), _operators(), _captioners(), _embedders(), _choices()
+    ):
         for name in served:
             system(name)
             found.setdefault(name, []).append(entry)
@@ -90,6 +92,16 @@ def _operators() -> Iterator[Served]:
 
     for name in names():
         yield operator_class(name).serves, Entry("operator", name, f"in a recipe: score: [{name}]")
+
+
+def _captioners() -> Iterator[Served]:
+    from curation.captions.prompts import PROMPTS
+    from curation.jobs import captions
+
+    yield captions.SERVES, Entry("captioner", captions.MODEL, "clipmill curate TAKES... -c CATALOG")
+    for name, asked in PROMPTS.items():
+        run = f"clipmill caption CATALOG --with openai:MODEL --prompt {name}"
+        yield asked.serves, Entry("prompt", name, run)
 
 
 def _embedders() -> Iterator[Served]:
