@@ -6,7 +6,7 @@ at once:
 - `kept`: one of each second of the whole picture, the one around which it changes least, so that
   a copy whose frames fall a little beside still has it; of a picture that stands, the first;
 - `asked`: as many as the picture changes, up to all of them in fast motion;
-- one a second of each half and smaller window;
+- one a second of each half, and one every other second of each smaller window;
 - what lies inside of bars, of the pictures that are asked for and have some.
 """
 
@@ -27,7 +27,7 @@ from curation.signals import CROPS
 __all__ = ["Anchors", "HashedSource", "anchors_of"]
 
 KEPT_EVERY_S = 1.0
-PARTS_EVERY_S = 1.0
+PARTS_EVERY_S = {"halves": 1.0, "crops": 2.0}
 ENOUGH_CHANGE = 16
 """Bits that change until the next hash is asked for."""
 _LEAST_CHANGE = 4
@@ -145,13 +145,13 @@ def anchors_of(sources: Sequence[HashedSource]) -> Anchors:
     kept = calm[_changing(of[calm], steps, np.arange(len(calm)), _LEAST_CHANGE)]
     asked = np.union1d(kept, _changing(of, change, np.flatnonzero(good), ENOUGH_CHANGE))
     parts = {}
-    for name in ("halves", "crops"):
+    for name, every_s in PARTS_EVERY_S.items():
         places = [
             start + getattr(source, f"with_{name}")
             for source, start in zip(sources, starts, strict=False)
         ]
         at = np.concatenate(places)
-        chosen = _calmest(of[at], seconds[at], unrest[at], good[at], PARTS_EVERY_S)
+        chosen = _calmest(of[at], seconds[at], unrest[at], good[at], every_s)
         hashes = np.concatenate([getattr(source, name) for source in sources])
         parts[name] = hashes[chosen], of[at][chosen]
     bars = np.concatenate(
