@@ -394,7 +394,7 @@ _TABLES = (
             Column("kept", pa.binary(), "256-bit hashes of the whole picture, one a second"),
             Column("asked", pa.binary(), "the same, as many as the picture changes"),
             Column("halves", pa.binary(), "of its upper and lower half, one a second"),
-            Column("crops", pa.binary(), "of smaller windows, one a second"),
+            Column("crops", pa.binary(), "of smaller windows, one every other second"),
             Column("inside", pa.binary(), "of what lies inside of bars"),
             CREATED,
             RUN_ID,
