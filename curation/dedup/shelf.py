@@ -130,6 +130,6 @@ def _joined(one: Known, other: Known, first: int) -> Asked:
 def _place(catalog: Catalog) -> Path:
     """Below a local catalog, else among the user's caches."""
     if catalog.storage.is_local:
-        return Path(catalog.storage.root) / "cache" / "duplicates"
-    caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+        return Path(catalog.storage.root) / ".cache" / "duplicates"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return caches / "clipmill" / "duplicates" / str(catalog.about["id"])

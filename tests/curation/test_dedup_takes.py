@@ -173,7 +173,7 @@ def test_a_catalog_that_comes_without_its_sorted_anchors_makes_them(
     names = sorted(takes)
     for first, last in ((0, 5), (5, 9)):
         if first:
-            shutil.rmtree(tmp_path / "c" / "cache")
+            shutil.rmtree(tmp_path / "c" / ".cache")
             catalog = Catalog.open(tmp_path / "c")
         else:
             catalog = Catalog.create(tmp_path / "c")
