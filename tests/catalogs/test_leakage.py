@@ -278,6 +278,20 @@ def test_a_leaking_export_is_refused_and_names_the_pair(leaking: Catalog, tmp_pa
     assert [leak.split for leak in done.leaks.found] == [split_of(min(apart()), SPLITS)]
 
 
+def test_what_turned_out_to_be_alike_after_the_selection_is_refused(tmp_path: Path) -> None:
+    catalog = films(tmp_path / "corpus")
+    one, other = apart()
+    third = next(f"s{n:02}" for n in range(1, 12) if f"s{n:02}" != other)
+    row = {"model": "m", "model_version": "1", "cutting": "cutting-1"}
+    catalog.append("neighbours", [{**row, "clip_id": one, "other_clip": third, "cosine": 0.6}])
+    dedup = Dedup(semantic=SemanticDuplicates("m", 0.9))
+    select(catalog, Recipe("r", ALL, dedup=dedup, splits=SPLITS), "early")
+    export_dataset(catalog.refresh(), tmp_path / "first", selection="early")
+    catalog.append("neighbours", [{**row, "clip_id": one, "other_clip": other, "cosine": 0.95}])
+    with pytest.raises(LeakError, match=r"semantic duplicate of .* \(score 0.95\)"):
+        export_dataset(catalog.refresh(), tmp_path / "second", selection="early")
+
+
 def test_a_leaking_publication_is_refused_before_anything_happens(leaking: Catalog) -> None:
     select(leaking, Recipe("r", ALL, splits=SPLITS), "careless")
     with pytest.raises(LeakError, match="cannot publish me/films"):

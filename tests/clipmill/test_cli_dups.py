@@ -41,6 +41,17 @@ def test_json_holds_members_and_pairs(clipmill: Any, searched: Path) -> None:
     assert group["name"] == "3" * 32
 
 
+def test_embeddings_are_compared_and_the_curve_is_shown(clipmill: Any, corpus_path: Path) -> None:
+    rows = [
+        {"clip_id": digit * 32, "model_version": "1", "vector": vector}
+        for digit, vector in (("3", [1.0, 0.0]), ("4", [0.98, 0.2]), ("5", [0.0, 1.0]))
+    ]
+    Catalog.open(corpus_path).append("embeddings/tiny", rows)
+    done = clipmill("dups", corpus_path, "--semantic", "tiny", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["curve"] == [[0.97, 1]]
+
+
 def test_without_footage_nothing_is_searched(clipmill: Any, corpus_path: Path) -> None:
     version = Catalog.open(corpus_path).version
     done = clipmill("dups", corpus_path)
