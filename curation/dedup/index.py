@@ -32,7 +32,7 @@ WORD_BITS = 24
 _WORD_MASK = (1 << WORD_BITS) - 1
 MOST_MET = 64
 """How many hashes one looks at in a word that very many have in common."""
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 _LEAST_PREFIX_BITS = 12
 _SMALL = 1 << 16
 """Files up to this many bytes are read whole."""
@@ -182,13 +182,12 @@ class _Word:
 
 def _sorted(hashes: Hashes, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The order of hashes by a word, and where in it each beginning of a word begins."""
-    values = _values(hashes, number)
-    keys = values.astype(np.uint64) << np.uint64(64 - WORD_BITS)
+    keys = _values(hashes, number).astype(np.uint64) << np.uint64(64 - WORD_BITS)
     keys |= _rest(hashes, number)
     order = np.argsort(keys).astype(np.int32)
-    del keys
-    prefix_bits = min(WORD_BITS, max(_LEAST_PREFIX_BITS, len(values).bit_length()))
-    counts = np.bincount(values >> (WORD_BITS - prefix_bits), minlength=1 << prefix_bits)
+    prefix_bits = min(WORD_BITS, max(_LEAST_PREFIX_BITS, len(keys).bit_length()))
+    keys >>= np.uint64(64 - prefix_bits)
+    counts = np.bincount(keys.view(np.int64), minlength=1 << prefix_bits)
     return order, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
 
 
