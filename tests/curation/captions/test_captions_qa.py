@@ -212,8 +212,8 @@ def test_captions_of_rules_pass(filmed: Path) -> None:
     media.mkdir()
     for action in ("walk", "jump", "wave"):
         render_take(media / f"{action}.bvh", action, seconds=3)
-    curate([media], filmed, workers=0, progress=None)
     caption(filmed, Maker("rules"), workers=0, progress=None)
+    curate([media], filmed, workers=0, progress=None)
     report = check_captions(Catalog.open(filmed), write=False)
     assert {item.captioner for item in report.captioners} == {"motion-rules@1", "video-rules@1"}
     total = sum(item.captions for item in report.captioners)
