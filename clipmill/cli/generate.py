@@ -1,4 +1,4 @@
-"""Verbs of generators: train one from a recipe, draw samples of one."""
+"""Train a generator from a recipe; draw samples, of a generator or of a catalog for labelling."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clipmill.cli.options import AsJson, open_catalog, parse_pairs
+from clipmill.cli.label import CuttingOption, RecipeOption, Seed, draw_clips
+from clipmill.cli.options import AsJson, AtVersion, open_catalog, parse_pairs
 from clipmill.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from zoo.generator import Known
+    from zoo.generator import Decoding, Known
 
 app = typer.Typer()
 
@@ -86,22 +87,36 @@ def _print_plan(recipe: Any, as_json: bool) -> None:
 
 @app.command()
 def sample(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="local-dir:FOLDER, hf-hub:ORG/NAME or a name.")
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="CATALOG|MODEL", help="A catalog; or local-dir:FOLDER, hf-hub:ORG/NAME, a name."
+        ),
     ],
     to: Annotated[
-        Path,
-        typer.Option("--to", metavar="PATH", help="A file (.mp4 .gif .png .npy .bvh) or folder."),
-    ],
+        Path | None,
+        typer.Option(help="Folder for labels.csv; or a film, .bvh, .npy or folder for samples."),
+    ] = None,
+    seed: Seed = 0,
+    gate: Annotated[str | None, typer.Option(help="The gate that labels shall judge.")] = None,
+    near: Annotated[
+        int, typer.Option(min=0, help="Clips to draw around the gate's limits, on both sides.")
+    ] = 0,
+    anywhere: Annotated[int, typer.Option(min=0, help="Clips to draw among all.")] = 0,
+    recipe: RecipeOption = None,
+    sheets: Annotated[
+        bool, typer.Option("--sheets", help="Draw each clip there from its stored pictures.")
+    ] = False,
+    cutting: CuttingOption = None,
+    at: AtVersion = None,
     text: Annotated[
-        list[str] | None, typer.Option(help="What is asked for; one for each sample. Repeatable.")
+        list[str] | None, typer.Option(help="What a generator is asked for. Repeatable.")
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="A class by name or number. Repeatable.")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Samples of each text and label.")] = 1,
     frames: Annotated[int, typer.Option(min=0, help="Positions in time; 0 for the most.")] = 0,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same samples.")] = 0,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Only the likeliest so many codes.")] = 0,
     top_p: Annotated[float, typer.Option(help="Only codes of this share together.")] = 1.0,
@@ -116,39 +131,93 @@ def sample(
     ] = "first:1",
     as_json: AsJson = False,
 ) -> None:
-    """Draw samples of a generator and write them as films, bodies or arrays.
+    """Draw clips of a catalog for a person to label, or samples of a generator.
+
+    Of a catalog: write `keep` or `drop` into the column `label` of TO/labels.csv and give the file
+    to `clipmill calibrate`. Clips near a limit decide where it belongs; clips from anywhere say how
+    often the gate is right. No media file is opened.
+
+    Of a model: what is asked for by `--text` and `--label` is drawn, decoded by the tokenizer that
+    the model learned, and written as films, bodies or arrays.
 
     \b
     Examples:
+      clipmill sample corpus --gate motion --near 40 --to motion --sheets
+      clipmill sample corpus --recipe web-video --anywhere 100 --to all     for the whole recipe
       clipmill sample local-dir:runs/walks/model --text "a person walks" --to walk.bvh
-      clipmill sample local-dir:runs/walks/model --text walks --text jumps --count 4 --to samples
       clipmill sample local-dir:runs/shapes/model --label circle --guidance 2 --to circle.gif
       clipmill sample local-dir:runs/shapes/model --clip corpus:0123abcd --keep ends:1 --to new.gif
     """
+    from zoo.errors import UsageError
+    from zoo.generator import Decoding
+
+    if (gate or recipe) and not (near or anywhere):
+        raise UsageError("how many clips?", hint="--near 40, --anywhere 100, or both")
+    if near or anywhere:
+        draw_clips(
+            what,
+            gate=gate,
+            near=near,
+            anywhere=anywhere,
+            recipe=recipe,
+            to=to,
+            sheets=sheets,
+            seed=seed,
+            cutting=cutting,
+            at=at,
+            as_json=as_json,
+        )
+        return
+    if to is None:
+        raise typer.BadParameter(
+            "where to? Samples of a model go to a file or folder; clips of a catalog need "
+            "--near 40 or --anywhere 100",
+            param_hint="--to",
+        )
+    decoding = Decoding(
+        temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance, steps=steps
+    )
+    _generate(what, to, text, label, count, frames, seed, decoding, clip, keep, as_json)
+
+
+def _generate(
+    name: str,
+    to: Path,
+    text: list[str] | None,
+    label: list[str] | None,
+    count: int,
+    frames: int,
+    seed: int,
+    decoding: Decoding,
+    clip: str | None,
+    keep: str,
+    as_json: bool,
+) -> None:
+    """Draw, decode and write samples of a generator."""
     import zoo
     from tokenize_jobs.training.media import decoded
     from zoo.errors import UsageError
-    from zoo.generator import Decoding, Generator
+    from zoo.generator import Generator
 
-    made = zoo.load(model)
-    if not isinstance(made, Generator):
-        raise UsageError(f"{model} is a tokenizer", allowed="a generator")
-    asked = _asked(made, text, label, count)
+    model = zoo.load(name)
+    if not isinstance(model, Generator):
+        raise UsageError(f"{name} is a tokenizer", allowed="a generator")
+    asked = _asked(model, text, label, count)
     total = max([count, *(len(values) for values in asked.values())])
-    drawn = made.sample(
+    drawn = model.sample(
         total,
-        made.given(**asked),
-        Decoding(temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance, steps=steps),
+        model.given(**asked),
+        decoding,
         seed=seed,
         frames=frames,
-        known=_known(made, clip, keep, total, frames) if clip else None,
+        known=_known(model, clip, keep, total, frames) if clip else None,
     )
-    media = decoded(made, drawn)
+    media = decoded(model, drawn)
     paths = _paths(to, total, body=media[0].is_body)
     for item, path in zip(media, paths, strict=True):
         item.write(path)
     rows = [
-        {"path": str(path), **{name: values[number] for name, values in asked.items()}}
+        {"path": str(path), **{what: values[number] for what, values in asked.items()}}
         for number, path in enumerate(paths)
     ]
     if as_json:

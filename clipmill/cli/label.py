@@ -32,44 +32,25 @@ CuttingOption = Annotated[
 Seed = Annotated[int, typer.Option(help="The same seed draws the same.")]
 
 
-@app.command()
-def sample(
-    catalog: CatalogPath,
-    gate: Annotated[str | None, typer.Option(help="The gate that labels shall judge.")] = None,
-    near: Annotated[
-        int, typer.Option(min=0, help="Clips to draw around the gate's limits, on both sides.")
-    ] = 0,
-    anywhere: Annotated[int, typer.Option(min=0, help="Clips to draw among all.")] = 0,
-    recipe: RecipeOption = None,
-    to: Annotated[
-        Path | None, typer.Option(help="Folder for labels.csv; default: print the clips.")
-    ] = None,
-    sheets: Annotated[
-        bool, typer.Option("--sheets", help="Draw each clip there from its stored pictures.")
-    ] = False,
-    seed: Seed = 0,
-    cutting: CuttingOption = None,
-    at: AtVersion = None,
-    as_json: AsJson = False,
+def draw_clips(
+    catalog: str,
+    *,
+    gate: str | None,
+    near: int,
+    anywhere: int,
+    recipe: str | None,
+    to: Path | None,
+    sheets: bool,
+    seed: int,
+    cutting: str | None,
+    at: str | None,
+    as_json: bool,
 ) -> None:
-    """Draw clips for a person to label, around the limits of a gate or anywhere.
-
-    Write `keep` or `drop` into the column `label` of DIR/labels.csv and give the file to
-    `clipmill calibrate`. Clips near a limit decide where it belongs; clips from anywhere say how
-    often the gate is right. No media file is opened.
-
-    \b
-    Examples:
-      clipmill sample corpus --gate motion --near 40 --to motion --sheets
-      clipmill sample corpus --recipe web-video --anywhere 100 --to all     for the whole recipe
-      clipmill sample corpus --gate text --near 20 --anywhere 20 --seed 7 --to text
-    """
+    """Clips for a person to label: what `clipmill sample CATALOG` does."""
     from catalogs.errors import UsageError
     from catalogs.sampling import sample as draw
     from catalogs.sampling import write_labels
 
-    if not near and not anywhere:
-        raise UsageError("how many clips?", hint="--near 40, --anywhere 100, or both")
     if sheets and to is None:
         raise UsageError("--sheets needs a folder", hint="--to DIR")
     source = open_catalog(catalog, at)
