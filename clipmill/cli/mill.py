@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 Workers = Annotated[
-    int | None, typer.Option("--workers", "-w", min=1, help="Processes; default one per CPU.")
+    int | None,
+    typer.Option(
+        "--workers",
+        "-w",
+        min=0,
+        help="Processes; 0 works without Ray. Default: one per CPU, 0 for a few MB.",
+    ),
 ]
 Address = Annotated[
     str | None,

@@ -7,8 +7,10 @@ interrupted, the next run starts from the last commit.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 import time
@@ -42,6 +44,8 @@ __all__ = ["Report", "curate", "newest_segment", "recut"]
 
 IDENTIFY_BATCH = 64
 MAX_ATTEMPTS = 3
+FEW_BYTES = 4 << 20
+"""Inputs of so little take no more seconds than a local cluster takes to start."""
 WATCHDOG_SHARE = 0.5
 """A piece of work is named when it has used this share of its wall-clock limit."""
 
@@ -69,7 +73,8 @@ def curate(
         settings: how to cut and what to score; by default what `recipe` says.
         recipe: recorded with the run.
         workers: processes; by default one for each CPU of the cluster. With 0 this process does
-            all the work itself, without Ray.
+            all the work itself, without Ray; so it does by default when the inputs are so few and
+            small that they are done before a cluster would be up.
         address: of a running Ray cluster; by default a local one is started.
         collection: name for inputs that bring none.
         license: licence of inputs that bring none.
@@ -80,6 +85,8 @@ def curate(
     cat = catalog if isinstance(catalog, Catalog) else Catalog.create(catalog, exist_ok=True)
     chosen = settings or MillSettings.of(recipe)
     arguments = {"paths": [str(path) for path in paths], "workers": workers, "retry": retry}
+    if workers is None and address is None and _few(inputs):
+        workers = 0
     crew = _crew(chosen, cat, workers, address)
     with _Run("curate", cat, chosen, recipe, arguments, crew, len(inputs), progress) as run:
         run.identify(inputs)
@@ -117,6 +124,19 @@ def newest_segment(catalog: Catalog) -> SegmentSettings:
     query = "select settings from cuttings order by created desc, cutting limit 1"
     rows = catalog.sql(query).rows()
     return SegmentSettings.from_mapping(json.loads(rows[0][0])) if rows else SegmentSettings()
+
+
+def _few(inputs: Sequence[Input]) -> bool:
+    """Whether one process has measured these sooner than Ray starts."""
+    total = 0
+    for item in inputs:
+        if item.is_remote:
+            return False
+        with contextlib.suppress(OSError):
+            total += os.stat(item.uri).st_size
+        if total > FEW_BYTES:
+            return False
+    return True
 
 
 def _crew(
