@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from catalogs.errors import NotFoundError, nearest
 from catalogs.query import Session
+from curation.embed.base import Vectors, unit
+from curation.embed.regions import regions
 
 __all__ = ["Likeness", "compare_embeddings"]
 
@@ -30,11 +32,8 @@ LEAST_COSINE = 0.5
 _MOST_ALIKE = 16
 """Pairs of one clip that are looked at in one block."""
 _BLOCK = 2048
-_ROUNDS = 8
 _REGIONS_LOOKED_AT = 3
 _STEPS = 100
-
-Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,7 @@ def _load(session: Session, model: str) -> tuple[pa.Array, str, Vectors]:
     if not found.num_rows:
         raise NotFoundError(f"no clip of cutting {session.cutting} has an embedding of {model!r}")
     flat = found["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = flat.astype(np.float32).reshape(found.num_rows, -1)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors = unit(flat.astype(np.float32).reshape(found.num_rows, -1))
     return found["clip_id"].combine_chunks(), str(found["model_version"][0]), vectors
 
 
@@ -123,36 +121,13 @@ def _blocks(vectors: Vectors) -> Iterator[tuple[NDArray[np.int64], NDArray[np.in
         for first in range(0, len(vectors), _BLOCK):
             yield everything[first : first + _BLOCK], everything[first:]
         return
-    centres, region = _regions(vectors)
+    centres, region = regions(vectors, round(len(vectors) ** 0.5))
     members = [np.flatnonzero(region == number) for number in range(len(centres))]
     close = np.argsort(-(centres @ centres.T), axis=1, kind="stable")[:, :_REGIONS_LOOKED_AT]
     for number, rows in enumerate(members):
         others = np.concatenate([members[other] for other in {number, *close[number].tolist()}])
         for first in range(0, len(rows), _BLOCK):
             yield rows[first : first + _BLOCK], np.sort(others)
-
-
-def _regions(vectors: Vectors) -> tuple[Vectors, NDArray[np.int64]]:
-    """Centres by k-means from evenly spaced beginnings, and the nearest one of each vector."""
-    count = round(len(vectors) ** 0.5)
-    centres = vectors[np.linspace(0, len(vectors) - 1, count).astype(np.int64)].copy()
-    for _ in range(_ROUNDS):
-        region = _nearest_centre(vectors, centres)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, region, vectors)
-        filled = np.bincount(region, minlength=count) > 0
-        centres[filled] = sums[filled] / np.maximum(
-            np.linalg.norm(sums[filled], axis=1, keepdims=True), 1e-12
-        )
-    return centres, _nearest_centre(vectors, centres)
-
-
-def _nearest_centre(vectors: Vectors, centres: Vectors) -> NDArray[np.int64]:
-    parts = [
-        (vectors[first : first + _BLOCK] @ centres.T).argmax(axis=1)
-        for first in range(0, len(vectors), _BLOCK)
-    ]
-    return np.concatenate(parts)
 
 
 def _alike(
