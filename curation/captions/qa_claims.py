@@ -163,30 +163,23 @@ def _picture(text: str, measured: Measured) -> Iterator[str]:
     read = measured.scores.get("ocr_text")
     if said and area == 0.0 and not read and not _NO_TEXT.search(text):
         yield f"{said[0]!r}, but there is no text"
-    luma = number("luma_mean_255")
-    if luma is not None:
-        said = _says(_NIGHT, text)
-        if said and luma >= 140:
-            yield f"{said[0]!r}, but mean luma is {luma:.0f} of 255"
-        said = _says(_BRIGHT, text)
-        if said and luma <= 35:
-            yield f"{said[0]!r}, but mean luma is {luma:.0f} of 255"
-    colours = number("colourfulness")
-    if colours is not None:
-        said = _says(_GREY, text)
-        if said and colours >= 25:
-            yield f"{said[0]!r}, but colourfulness is {colours:.0f}"
-        said = _says(_COLOURFUL, text)
-        if said and colours < 5:
-            yield f"{said[0]!r}, but colourfulness is {colours:.1f}"
-    motion = number("motion_px")
-    if motion is not None:
-        said = _says(_NOTHING_MOVES, text)
-        if said and motion >= 4:
-            yield f"{said[0]!r}, but motion is {motion:.1f} px per frame"
-        said = _says(_FAST, text)
-        if said and motion <= 0.3:
-            yield f"{said[0]!r}, but motion is {motion:.1f} px per frame"
+    for pattern, name, refutes, told in _REFUTED:
+        value = number(name)
+        said = _says(pattern, text)
+        if said and value is not None and refutes(value):
+            yield f"{said[0]!r}, but {told.format(value)}"
+
+
+_LUMA, _COLOURS, _MOTION = "luma_mean_255", "colourfulness", "motion_px"
+_REFUTED: tuple[tuple[re.Pattern[str], str, Callable[[float], bool], str], ...] = (
+    (_NIGHT, _LUMA, lambda luma: luma >= 140, "mean luma is {:.0f} of 255"),
+    (_BRIGHT, _LUMA, lambda luma: luma <= 35, "mean luma is {:.0f} of 255"),
+    (_GREY, _COLOURS, lambda colours: colours >= 25, "colourfulness is {:.0f}"),
+    (_COLOURFUL, _COLOURS, lambda colours: colours < 5, "colourfulness is {:.1f}"),
+    (_NOTHING_MOVES, _MOTION, lambda motion: motion >= 4, "motion is {:.1f} px per frame"),
+    (_FAST, _MOTION, lambda motion: motion <= 0.3, "motion is {:.1f} px per frame"),
+)
+"""Claims with the measurement that may refute them, and how it is told."""
 
 
 # -- takes -----------------------------------------------------------------------------------

@@ -22,13 +22,18 @@ def read_sound(path: str, start_s: float, seconds: float) -> NDArray[np.float32]
         container = video.container
         stream = container.streams.audio[0]
         container.seek(max(0, int(start_s * 1_000_000)), backward=True)
+        at: int | None = None
         for frame in container.decode(stream):
-            if frame.time is not None and frame.time >= start_s + seconds:
+            if frame.time is None:
+                continue
+            if frame.time >= start_s + seconds:
                 break
+            if at is None:
+                at = round((frame.time - start_s) * RATE_HZ)
             for piece in resampler.resample(frame):
                 samples = np.asarray(piece.to_ndarray(), np.float32).reshape(-1)
-                if piece.time is not None:
-                    _place(sound, samples, round((piece.time - start_s) * RATE_HZ))
+                _place(sound, samples, at)
+                at += len(samples)
     return sound
 
 

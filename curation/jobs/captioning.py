@@ -24,7 +24,6 @@ from catalogs.catalog import Catalog
 from catalogs.chosen import choose
 from catalogs.query import Session
 from curation.captions.base import Answer, Captioner, Job, Window, caption_rows
-from curation.jobs.alone import Alone
 from curation.jobs.caption_work import Batch, CaptionWorker
 from curation.jobs.cluster import Crew, Lost
 from curation.jobs.uninterrupted import uninterrupted
@@ -102,7 +101,7 @@ def caption(
 
     Args:
         catalog: that holds the clips and takes the captions.
-        make: builds the captioner where it is to work (see `curation.captions.captioner`).
+        make: builds the captioner where it is to work (see `curation.captions.registry.Maker`).
         selection: name or id of a selection; `where` is a condition on clips instead.
         where: see `selection`; without both, every clip of the newest cutting is taken.
         workers: processes; by default one for each CPU of the cluster, 0 to work without Ray.
@@ -226,7 +225,7 @@ class _Run:
         finally:
             worker.close(done=self._report.status == "done" and not self._report.failed)
 
-    def crew(self, batches: Sequence[Batch], crew: Crew | Alone) -> None:
+    def crew(self, batches: Sequence[Batch], crew: Crew) -> None:
         """Work on Ray."""
         waiting = deque((batch, 1) for batch in batches)
         with self._recorded():
@@ -242,7 +241,9 @@ class _Run:
                         elif attempt < MAX_ATTEMPTS:
                             waiting.append((batch, attempt + 1))
                         else:
-                            self._fail(result.detail, len(batch.clips))
+                            self._fail(
+                                result.detail, sum(len(windows) for _, windows in batch.clips)
+                            )
             finally:
                 crew.stop()
 

@@ -29,7 +29,7 @@ def _filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("filmed")
     shots = [Shot(kind, SHOT_FRAMES, seed=number) for number, kind in enumerate(SHOTS)]
     (folder / "media").mkdir()
-    render_video(folder / "media" / "film.mp4", shots, size=(192, 108), audio="beeps")
+    render_video(folder / "media" / "film.mp4", shots, size=(192, 108), audio="tone")
     settings = MillSettings(segment=SegmentSettings(detector="content", min_s=0.5))
     curate([folder / "media"], folder / "catalog", settings=settings, workers=0, progress=None)
     return folder / "catalog"
