@@ -28,6 +28,8 @@ from catalogs.testing import CorpusTruth, VideoTruth, render_corpus
 from clipmill.checks import Check
 from clipmill.cli.output import print_rows
 from clipmill.demo_tokens import tokens_of
+from clipmill.demo_trust import planted, searched, trust_of
+from clipmill.demo_words import words_of
 from curation.export.run import ClipExport, export_clips
 from curation.jobs.run import Report, curate, recut
 from curation.jobs.settings import DEFAULT_OPERATORS, MillSettings
@@ -47,11 +49,11 @@ class DemoError(ClipmillError):
 
 
 def run(folder: Path, workers: int | None = None) -> None:
-    """Render, curate, cut again, select, explain, export, tokenize; compare with the truth."""
+    """Render, curate, select, explain, export, caption, tokenize; compare with the truth."""
     media, corpus, dataset = folder / "media", folder / "corpus", folder / "dataset"
     _clear(folder)
     _say("1. rendering footage and takes with known truth")
-    truth = render_corpus(media)
+    truth = planted(render_corpus(media))
     table = _table(truth, folder / "footage.parquet")
     _say(f"2. curating {len(truth.files)} files: decode once, measure, cut, score")
     report = curate([table], corpus, settings=_settings(), workers=workers)
@@ -60,8 +62,8 @@ def run(folder: Path, workers: int | None = None) -> None:
     _say("4. cutting again with another detector, from stored signals")
     second = MillSettings(segment=SegmentSettings(detector="adaptive"))
     recut(corpus, settings=second, workers=workers, progress=None)
-    catalog = Catalog.open(corpus)
-    _say("5. selecting clips and takes by recipe")
+    _say("5. looking for what is there twice, then selecting clips and takes by recipe")
+    catalog = searched(corpus)
     clips = select(catalog, load_recipe("demo"), "demo-clips")
     takes = select(catalog, load_recipe("mocap"), "demo-takes")
     _show(catalog, clips)
@@ -69,9 +71,14 @@ def run(folder: Path, workers: int | None = None) -> None:
     export = export_clips(catalog, dataset, selection="demo-clips", format="mp4")
     checks = list(_checks(catalog, truth, report, again, clips, takes))
     checks += _exported(export, dataset, clips)
-    _say("7. clips and takes as tokens, with the starter models, and back")
+    _say("7. refusing to export splits that share footage")
+    selected = _names(catalog, clips)
+    checks += trust_of(corpus, folder, truth, clips.funnel.cutting, selected)
+    _say("8. captions of every clip by rules, checked, and clips found by them")
+    checks += words_of(corpus, truth)
+    _say("9. clips and takes as tokens, with the starter models, and back")
     checks += tokens_of(corpus, folder, workers)
-    _say("8. compared with what was rendered")
+    _say("10. compared with what was rendered")
     print_rows(
         [
             {
@@ -96,7 +103,7 @@ def run(folder: Path, workers: int | None = None) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier demo left, and nothing else."""
-    ours = {"media", "corpus", "dataset", "footage.parquet", "reconstructed"}
+    ours = {"media", "corpus", "dataset", "leaking", "footage.parquet", "reconstructed"}
     others = {entry.name for entry in folder.iterdir()} - ours if folder.is_dir() else set()
     if others:
         raise UsageError(
@@ -261,6 +268,10 @@ All {checks} checks agree with what was rendered. Look around:
   clipmill sql {corpus} "select uri, start_s, end_s, motion_px, text_area from clips"
   clipmill funnel {corpus} demo-clips
   clipmill funnel {corpus} demo-clips --set text="text_area <= 0.5"
+  clipmill dups {corpus}
+  clipmill coverage {corpus} demo-clips
+  clipmill captions {corpus} --qa --list contradiction
+  clipmill search {corpus} "the camera pans" --where "text_area < 0.02"
   clipmill quarantine {corpus}
   less {dataset / "README.md"}
   ls {folder / "reconstructed"}      # films: the original, and what its tokens decode to

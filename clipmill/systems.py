@@ -72,7 +72,7 @@ def serving() -> Mapping[str, tuple[Entry, ...]]:
     """What serves each system that is served."""
     found: dict[str, list[Entry]] = {}
     for served, entry in chain(
-        _tokenizers(), _operators(), _captioners(), _embedders(), _choices()
+        _tokenizers(), _generators(), _operators(), _captioners(), _embedders(), _choices()
     ):
         for name in served:
             system(name)
@@ -85,6 +85,13 @@ def _tokenizers() -> Iterator[Served]:
 
     for preset in presets().values():
         yield preset.serves, Entry("tokenizer", preset.name, f'zoo.create("{preset.name}")')
+
+
+def _generators() -> Iterator[Served]:
+    from zoo.registry import generators
+
+    for preset in generators().values():
+        yield preset.serves, Entry("generator", preset.name, f'zoo.create("{preset.name}")')
 
 
 def _operators() -> Iterator[Served]:

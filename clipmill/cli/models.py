@@ -50,15 +50,22 @@ def list_(
     weights: Annotated[
         bool, typer.Option("--weights", help="Only those that come trained.")
     ] = False,
+    generators: Annotated[
+        bool, typer.Option("--generators", help="Generators instead of tokenizers.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List tokenizers by name and capability.
+    """List tokenizers, or generators, by name and capability.
 
     \b
     Examples:
       clipmill zoo list "video/*" --discrete --streaming
       clipmill zoo list --weights
+      clipmill zoo list "motion/*" --generators
     """
+    if generators:
+        _list_generators(pattern, modality, discrete, as_json)
+        return
     from zoo.table import Listed, listed
 
     found = listed(
@@ -76,21 +83,51 @@ def list_(
     print_table([field.name for field in fields(Listed)], [list(row.values()) for row in rows])
 
 
+def _list_generators(
+    pattern: str, modality: str | None, discrete: bool | None, as_json: bool
+) -> None:
+    from zoo.registry import list_models, preset
+
+    names = list_models(pattern, kind="generator", modality=modality, discrete=discrete)
+    rows = [{"name": n, **_space(preset(n)), "from": preset(n).paper} for n in names]
+    if as_json:
+        print_json(rows)
+    else:
+        columns = list(rows[0]) if rows else ["name"]
+        print_table(columns, [[_text(value) for value in row.values()] for row in rows])
+
+
+def _space(entry: Preset) -> dict[str, Any]:
+    """What a generator makes, and what it can be asked for."""
+    space = entry.config.space
+    return {
+        "grid": "x".join(map(str, space.grid)),
+        "makes": " x ".join(map(str, space.levels)) + " codes"
+        if space.levels
+        else f"{space.channels} channels",
+        "asked for": [condition.name for condition in entry.config.conditions],
+    }
+
+
 @zoo_app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show what a tokenizer takes and gives, where it comes from and what was measured.
+    """Show what a model takes and gives, where it comes from and what was measured.
 
     \b
     Example:
       clipmill zoo show video/causal_cnn_fsq_488.k32768
     """
+    from zoo.generator import Generator
     from zoo.hub import shipped
     from zoo.registry import preset
     from zoo.table import row_of
 
     entry = preset(name)
     folder = shipped().get(name)
-    rows = asdict(row_of(entry, folder is not None)) | _contract(entry) | _origin(entry)
+    if issubclass(entry.family, Generator):
+        rows = {"name": name, **_space(entry), **_origin(entry)}
+    else:
+        rows = asdict(row_of(entry, folder is not None)) | _contract(entry) | _origin(entry)
     if as_json:
         print_json(rows)
         return
@@ -135,7 +172,7 @@ def pull(
         Path | None, typer.Option("--to", metavar="FOLDER", help="Else the cache.")
     ] = None,
 ) -> None:
-    """Fetch a tokenizer from the Hub and check it.
+    """Fetch a model from the Hub and check it.
 
     \b
     Example:
@@ -143,20 +180,22 @@ def pull(
     """
     from zoo.artefact import load
     from zoo.hub import pull as fetch
+    from zoo.tokenizer import Tokenizer
 
     folder = fetch(repo, to)
-    spec = load(folder).spec
+    model = load(folder)
     print(folder)
-    note(f"{spec.name}, spec {spec.hash[:12]}")
+    is_tokenizer = isinstance(model, Tokenizer)
+    note(f"{model.name}, spec {model.spec.hash[:12]}" if is_tokenizer else model.name)
 
 
 @zoo_app.command()
 def push(
-    model: Annotated[str, typer.Argument(metavar="FOLDER|NAME", help="A trained tokenizer.")],
+    model: Annotated[str, typer.Argument(metavar="FOLDER|NAME", help="A trained model.")],
     repo: Annotated[str, typer.Argument(metavar="ORG/NAME", help="The repository.")],
     public: Annotated[bool, typer.Option("--public", help="Let everyone see it.")] = False,
 ) -> None:
-    """Publish a tokenizer with its card as one commit.
+    """Publish a model with its card as one commit.
 
     \b
     Example:
