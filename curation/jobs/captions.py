@@ -18,6 +18,9 @@ from curation.operators import Clip
 __all__ = ["take_captions"]
 
 MODEL = "motion-rules"
+SERVES = ("motionbank",)
+"""Published systems whose captions these are."""
+
 _ID_DIGITS = 32
 
 
