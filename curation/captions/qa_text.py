@@ -133,7 +133,9 @@ def repetition(text: str, row: Row) -> str | None:
         if run >= REPEATED_WORD and not word.isdigit():
             return f"{word!r} {run} times in a row"
     sentences = Counter(
-        " ".join(words_of(part)) for part in re.split(r"[.!?\n]+", text) if len(words_of(part)) >= 3
+        " ".join(words_of(part))
+        for part in re.split(r"[.!?]+(?!\d)|\n+", text)
+        if len(words_of(part)) >= 3
     )
     for sentence, count in sentences.items():
         if count > 1:

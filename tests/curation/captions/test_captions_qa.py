@@ -206,6 +206,11 @@ def test_good_captions_are_left_alone() -> None:
     assert len({finding.caption_id for finding in findings}) <= 8, findings
 
 
+def test_a_point_inside_a_number_ends_no_sentence() -> None:
+    text = "From 0.0 s to 0.9 s, the person kicks. From 0.0 s to 0.9 s, the person swings its arms."
+    assert findings_of([row(1, text)], {}) == []
+
+
 def test_captions_of_rules_pass(filmed: Path) -> None:
     """What the rules say of rendered footage and takes has no fault."""
     media = filmed.parent / "takes"
