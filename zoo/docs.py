@@ -17,8 +17,8 @@ HEAD = """\
 
 Every tokenizer of the zoo, family by family, then every generator. This page is made from the
 registry: `python -m zoo.docs > docs/models.md`. `clipmill zoo list` and `clipmill zoo show NAME`
-tell the same. Published numbers are the papers' own, under the papers' own protocols: they tell what to
-expect of trained weights, and were not measured here. Those that come trained are listed by
+tell the same. Published numbers are the papers' own, under the papers' own protocols: they tell
+what to expect of trained weights, and were not measured here. Those that come trained are listed by
 `clipmill zoo list --weights`; `zoo.create` gives the others fresh weights.
 
 A model whose name ends in `_tiny` is small enough to be trained in a test. It stands for the
