@@ -131,3 +131,75 @@ def test_few_codes_can_be_asked_for() -> None:
     assert torch.equal(likeliest, model.sample(4, decoding=Decoding(top_p=1e-9), seed=3).x)
     with pytest.raises(UsageError, match="top_p is 0"):
         Decoding(top_p=0)
+
+
+# What published systems are to do, by the presets that serve them.
+
+
+def test_loong_learns_short_clips_before_long_ones_and_goes_on_behind_them() -> None:
+    """Clips of one and two frames are learned; the third continues a prefix that was slid on."""
+    model = built("video/autoregressive_tiny")
+    batch, _ = examples(model, 4, seed=0)
+    for frames in (1, 2):
+        short = Batch(batch.x[:, :frames], batch.conditions)
+        assert bool(model.losses(short)["nll"].isfinite())
+    mask = torch.zeros(4, 3, 2, 2, dtype=torch.bool)
+    mask[:, :2] = True
+    made = batch.x[:, :2]
+    for seed in range(3):
+        window = torch.cat([made[:, -2:], torch.zeros_like(made[:, :1])], dim=1)
+        longer = model.sample(4, batch.conditions, known=Known(window, mask), seed=seed).x
+        assert torch.equal(longer[:, :2], made[:, -2:])
+        made = torch.cat([made, longer[:, 2:]], dim=1)
+    assert made.shape == (4, 5, 2, 2)
+    assert preset("video/autoregressive_loong.700m").config.backbone.reads == "prefix"
+
+
+def test_vid_icl_continues_a_query_after_a_demonstration() -> None:
+    """One row holds the demonstration and the query; both stay, and both change what follows."""
+    model = built("video/autoregressive_tiny")
+    batch, _ = examples(model, 1, seed=0)
+    mask = torch.ones(1, 3, 2, 2, dtype=torch.bool)
+    mask[:, 2, :, 1] = False
+    mask[:, 2, 1] = False
+    known = Known(batch.x, mask)
+    made = model.sample(1, known=known).x
+    assert torch.equal(made[mask], batch.x[mask])
+    alone = model.nll(Batch(made))
+    for frame in (0, 1):
+        other = made.clone()
+        other[:, frame] = (other[:, frame] + 3) % 8
+        assert not torch.equal(model.nll(Batch(other)), alone)
+
+
+@pytest.mark.parametrize("name", ["fqgan.imagenet", "imagefolder.imagenet"])
+def test_fqgan_and_imagefolder_draw_all_codes_of_a_place_in_one_step(name: str) -> None:
+    full = preset(f"image/autoregressive_{name}")
+    assert full.config.arrangement == "depth"
+    model = built(full.tiny)
+    steps: list[int] = []
+    model.backbone.register_forward_pre_hook(lambda *_: steps.append(1))
+    made = model.sample(2).x
+    assert made.shape == (2, 6, 2)
+    assert len(steps) == 6
+
+
+def test_larp_draws_1024_ids() -> None:
+    config = preset("video/autoregressive_larp.ucf").config
+    size = replace(config.backbone, dim=8, depth=1, heads=1)
+    made = Autoregressive(replace(config, backbone=size)).sample(1).x
+    assert made.shape == (1, 1024)
+    assert int(made.max()) > 1024
+
+
+def test_jpeg_lm_has_bytes_and_an_end() -> None:
+    config = preset("image/autoregressive_jpeglm.7b").config
+    size = replace(config.backbone, dim=8, depth=1, heads=1)
+    model = Autoregressive(replace(config, backbone=size, space=replace(config.space, grid=(9,))))
+    torch.nn.init.constant_(model.head.outs[0].bias, 0.0)
+    with torch.no_grad():
+        model.head.outs[0].bias[256] = 50.0
+    made = model.sample(2)
+    assert made.lengths is not None
+    assert made.lengths.tolist() == [1, 1]
+    assert int(made.x.max()) < 256

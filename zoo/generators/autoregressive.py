@@ -47,6 +47,7 @@ class Autoregressive(Generator):
     """A backbone that sees the past, and heads for the ids of a step."""
 
     config_class = Config
+    exact_nll = True
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -384,5 +385,72 @@ PRESETS = (
         "T2M-GPT, arXiv 2301.06052",
         "motion/autoregressive_tiny",
         published={"FID, HumanML3D test": 0.116, "R-precision top 1, HumanML3D test": 0.491},
+    ),
+    Preset(
+        "video/autoregressive_loong.700m",
+        Autoregressive,
+        Config(
+            Space("video", (17, 16, 16), (8192,)),
+            (Condition("text", "embeddings", 2048),),
+            BackboneConfig(1536, 24, 16, reads="prefix"),
+        ),
+        "Loong, arXiv 2410.02757",
+        "video/autoregressive_tiny",
+        serves=("loong",),
+    ),
+    Preset(
+        "video/autoregressive_larp.ucf",
+        Autoregressive,
+        Config(
+            Space("video", (1024,), (8192,)),
+            (Condition("label", "class", 101),),
+            BackboneConfig(1280, 24, 20),
+        ),
+        "LARP, arXiv 2410.21264",
+        "video/autoregressive_tiny",
+        published={"FVD, UCF-101 16x128x128, 632M": 57},
+        serves=("larp",),
+    ),
+    Preset(
+        "video/autoregressive_icl.ssv2",
+        Autoregressive,
+        Config(Space("video", (16, 16, 16), (8192,)), (), BackboneConfig(1280, 24, 20)),
+        "Video In-context Learning, arXiv 2407.07356",
+        "video/autoregressive_tiny",
+        serves=("vid-icl",),
+    ),
+    Preset(
+        "image/autoregressive_fqgan.imagenet",
+        Autoregressive,
+        Config(
+            Space("image", (1, 16, 16), (16_384, 16_384)),
+            (Condition("label", "class", 1000),),
+            BackboneConfig(1024, 24, 16),
+            arrangement="depth",
+        ),
+        "FQGAN, arXiv 2411.16681",
+        "motion/autoregressive_depth_tiny",
+        serves=("fqgan",),
+    ),
+    Preset(
+        "image/autoregressive_imagefolder.imagenet",
+        Autoregressive,
+        Config(
+            Space("image", (286,), (4096, 4096)),
+            (Condition("label", "class", 1000),),
+            BackboneConfig(1024, 24, 16),
+            arrangement="depth",
+        ),
+        "ImageFolder, arXiv 2410.01756",
+        "motion/autoregressive_depth_tiny",
+        serves=("imagefolder",),
+    ),
+    Preset(
+        "image/autoregressive_jpeglm.7b",
+        Autoregressive,
+        Config(Space("image", (8192,), (256,)), (), BackboneConfig(4096, 32, 32), ends=True),
+        "JPEG-LM, arXiv 2408.08459",
+        "motion/autoregressive_tiny",
+        serves=("jpeg-lm",),
     ),
 )
