@@ -148,8 +148,7 @@ def sample(
       clipmill sample local-dir:runs/shapes/model --label circle --guidance 2 --to circle.gif
       clipmill sample local-dir:runs/shapes/model --clip corpus:0123abcd --keep ends:1 --to new.gif
     """
-    from zoo.errors import UsageError
-    from zoo.generator import Decoding
+    from catalogs.errors import UsageError
 
     if (gate or recipe) and not (near or anywhere):
         raise UsageError("how many clips?", hint="--near 40, --anywhere 100, or both")
@@ -174,6 +173,8 @@ def sample(
             "--near 40 or --anywhere 100",
             param_hint="--to",
         )
+    from zoo.generator import Decoding  # loads torch, which drawing clips can do without
+
     decoding = Decoding(
         temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance, steps=steps
     )
