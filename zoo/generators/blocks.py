@@ -163,7 +163,7 @@ PRESETS = (
     Preset(
         "video/blocks_nbp.ucf",
         Blocks,
-        Config(**_ucf(1280, 36, 20), block=16),
+        Config(**_ucf(1024, 30, 16), block=16),
         "NBP, arXiv 2502.07737",
         "video/blocks_tiny",
         published={"FVD, UCF-101 17x128x128, 700M": 103.3},
