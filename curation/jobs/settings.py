@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_OPERATORS", "Limits", "MillSettings", "Storyboard"]
 
 DEFAULT_OPERATORS = (
     "audio", "borders", "colour", "compression", "exposure", "flash", "format", "geometry",
-    "motion", "sharpness", "stillness", "take_motion", "take_quality", "text",
+    "motion", "redundancy", "sharpness", "stillness", "take_motion", "take_quality", "text",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from curation.operators.trial import clip_of_file
 GOLDEN = Path(__file__).with_name("operator_golden.json")
 OPERATORS = (
     "audio", "borders", "colour", "compression", "exposure", "flash", "format", "geometry",
-    "motion", "sharpness", "stillness", "text",
+    "motion", "redundancy", "sharpness", "stillness", "text",
 )  # fmt: skip
 CLIPS: dict[str, dict[str, Any]] = {
     "pan": {"shots": [Shot("pan_right", 24, seed=3)], "audio": "tone"},
@@ -50,6 +50,8 @@ def measured(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 

@@ -40,7 +40,7 @@ def test_scores_are_the_stored_ones(found: dict[str, dict[str, dict[str, Any]]],
     for clip, row in STORED[name].items():
         for column, value in row.items():
             now = found[name][clip][column]
-            if isinstance(value, float):
+            if isinstance(value, float | list):
                 wanted = pytest.approx(value, rel=RELATIVE, abs=absolute(units[column]))
                 assert now == wanted, f"{column} of {clip}"
             else:
