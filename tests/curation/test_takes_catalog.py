@@ -182,7 +182,7 @@ def test_broken_labels_are_named_with_file_and_line(takes: Path, tmp_path: Path)
     catalog = copied(takes, tmp_path)
     (tmp_path / "labels").mkdir()
     broken = tmp_path / "labels" / "walk.txt"
-    broken.write_text("a person walks\n")
+    broken.write_text("a person walks#a/DET\n")
     with pytest.raises(MocapFileError, match=r"walk\.txt: line 1"):
         import_labels(catalog, [broken])
     (skipped,) = import_labels(catalog, [broken.parent]).skipped
