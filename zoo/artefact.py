@@ -24,7 +24,17 @@ from zoo.generator import Generator, Source
 from zoo.spec import TokenizerSpec
 from zoo.tokenizer import Tokenizer
 
-__all__ = ["CONFIG", "FORMAT", "WEIGHTS", "load", "load_tokenizer", "read_config", "save", "tell"]
+__all__ = [
+    "CONFIG",
+    "FORMAT",
+    "WEIGHTS",
+    "load",
+    "load_tokenizer",
+    "read_config",
+    "read_weights",
+    "save",
+    "tell",
+]
 
 FORMAT = 1
 """Raised when a folder written by this version can no longer be read by the one before."""
@@ -106,7 +116,7 @@ def load(folder: Path) -> Tokenizer | Generator:
         )
     model = family(config_from_json(family.config_class, known["config"]))
     model.name = known["name"]
-    model.load_state_dict(_weights(folder, known["weights_file_sha256"]))
+    model.load_state_dict(read_weights(folder, known["weights_file_sha256"]))
     model.eval()
     if isinstance(model, Generator):
         _check_version(model, known, folder)
@@ -131,7 +141,8 @@ def _missing_family(name: str, known: Iterable[str]) -> str:
     return nearest(name, known) or "update clipmill"
 
 
-def _weights(folder: Path, sha256: str) -> dict[str, Any]:
+def read_weights(folder: Path, sha256: str) -> dict[str, Any]:
+    """The tensors of a folder whose weights file has this hash."""
     path = folder / WEIGHTS
     if not path.exists():
         raise NotFoundError(f"{folder} holds no {WEIGHTS}")

@@ -87,11 +87,23 @@ class Space:
         return (batch, *grid, *((trailing,) if trailing else ()))
 
     @classmethod
-    def of(cls, spec: TokenizerSpec, size: tuple[int, ...], stream: str = "") -> Self:
-        """The space of a tokenizer's stream for media of `size`."""
+    def of(
+        cls, spec: TokenizerSpec, size: tuple[int, ...], stream: str = "", levels: int = 0
+    ) -> Self:
+        """The space of a tokenizer's stream for media of `size`.
+
+        `levels` takes only the first so many where these decode alone.
+        """
         chosen = spec.stream(stream) if stream else spec.streams[0]
+        if levels and (chosen.ordered != "level" or levels > len(chosen.levels)):
+            raise UsageError(
+                f"{levels} levels of {spec.name} do not decode alone",
+                allowed=f"1 to {len(chosen.levels)}"
+                if chosen.ordered == "level"
+                else "all of them",
+            )
         grid = spec.grid(size)[chosen.name]
-        return cls(spec.modality, grid, chosen.levels, chosen.channels)
+        return cls(spec.modality, grid, chosen.levels[: levels or None], chosen.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +326,8 @@ class Generator(nn.Module, ABC):
     """Weights of the family's losses; 1 where a name is missing."""
     default_steps: ClassVar[int] = 0
     """Steps of the sampler when none are asked for; 0 where the family has no such number."""
+    exact_nll: ClassVar[bool] = False
+    """Whether `nll` is the likelihood itself, not a bound from above."""
     lesson_steps: ClassVar[int] = 150
     """Steps of training in which a tiny preset learns the test grammar."""
 
@@ -421,7 +435,9 @@ class Generator(nn.Module, ABC):
 
     def bind(self, spec: TokenizerSpec, size: tuple[int, ...], address: str = "") -> Self:
         """Remember the tokenizer whose tokens are learned; refuse one that does not fit."""
-        space = Space.of(spec, size)
+        first = len(self.space.levels)
+        alone = spec.streams[0].ordered == "level" and first <= len(spec.streams[0].levels)
+        space = Space.of(spec, size, levels=first if alone else 0)
         fits = (space.modality, space.grid[1:], space.levels, space.channels)
         mine = self.space
         if fits != (mine.modality, mine.grid[1:], mine.levels, mine.channels):

@@ -32,7 +32,7 @@ from zoo.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["load", "load_tokenizer", "pull", "push", "shipped"]
+__all__ = ["folder_of", "load", "load_tokenizer", "pull", "push", "shipped"]
 
 SHIPPED = Path(__file__).parent / "pretrained"
 _UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".tar")
@@ -50,16 +50,22 @@ def load_tokenizer(name: str) -> Tokenizer:
 def load(name: str) -> Any:
     """A tokenizer or generator with trained weights, in eval mode."""
     scheme, _, rest = name.partition(":")
-    if scheme == "local-dir":
-        return load_folder(Path(rest))
-    if scheme == "hf-hub":
-        return load_folder(pull(rest))
     if scheme == "diffusers":
         from zoo.adapters.diffusers import load_diffusers
 
         return load_diffusers(rest)
+    return load_folder(folder_of(name))
+
+
+def folder_of(name: str) -> Path:
+    """Where the files of a model are, fetched if need be."""
+    scheme, _, rest = name.partition(":")
+    if scheme == "local-dir":
+        return Path(rest)
+    if scheme == "hf-hub":
+        return pull(rest)
     if name in shipped():
-        return load_folder(shipped()[name])
+        return shipped()[name]
     raise _unknown(name)
 
 

@@ -19,10 +19,17 @@ from types import MappingProxyType
 
 from zoo.metrics.base import Measurement, Metric, MetricInfo, combine_runs
 from zoo.metrics.codebook import CodebookUse, split_codes
+from zoo.metrics.dimensions import (
+    DynamicDegree,
+    FlickerScore,
+    MotionSmoothness,
+    SubjectConstancy,
+)
 from zoo.metrics.distribution import Diversity, MatchingScore, Multimodality, RPrecision
 from zoo.metrics.features import FeatureNet, FilterBank, clip_features
 from zoo.metrics.frechet import FeatureProtocol, FeatureStats, FrechetDistance
 from zoo.metrics.kid import KernelDistance
+from zoo.metrics.likelihood import Likelihood
 from zoo.metrics.lpips import load_lpips
 from zoo.metrics.motion import (
     MPJPE,
@@ -33,9 +40,11 @@ from zoo.metrics.motion import (
     procrustes_align,
 )
 from zoo.metrics.perceptual import PerceptualDistance, perceptual_distance
+from zoo.metrics.physics import BodyPhysics
 from zoo.metrics.pixels import MSSSIM, PSNR, SSIM, ms_ssim, psnr, ssim
 from zoo.metrics.rate import Rate, bd_rate, tokenizer_rate
 from zoo.metrics.report import Report
+from zoo.metrics.take_features import TAKE_STATISTICS, take_features
 from zoo.metrics.temporal import Flicker, SeamDip, TemporalSimilarity
 
 __all__ = [
@@ -44,28 +53,35 @@ __all__ = [
     "MSSSIM",
     "PSNR",
     "SSIM",
+    "TAKE_STATISTICS",
     "AccelerationError",
+    "BodyPhysics",
     "CodebookUse",
     "ContactRule",
     "Diversity",
+    "DynamicDegree",
     "FeatureNet",
     "FeatureProtocol",
     "FeatureStats",
     "FilterBank",
     "Flicker",
+    "FlickerScore",
     "FootSkate",
     "FrechetDistance",
     "KernelDistance",
+    "Likelihood",
     "MatchingScore",
     "Measurement",
     "Metric",
     "MetricInfo",
+    "MotionSmoothness",
     "Multimodality",
     "PerceptualDistance",
     "RPrecision",
     "Rate",
     "Report",
     "SeamDip",
+    "SubjectConstancy",
     "TemporalSimilarity",
     "VelocityError",
     "bd_rate",
@@ -78,6 +94,7 @@ __all__ = [
     "psnr",
     "split_codes",
     "ssim",
+    "take_features",
     "tokenizer_rate",
 ]
 
@@ -101,5 +118,11 @@ METRICS: Mapping[str, type[Metric]] = MappingProxyType(
         "multimodality": Multimodality,
         "matching": MatchingScore,
         "r_precision": RPrecision,
+        "likelihood": Likelihood,
+        "physics": BodyPhysics,
+        "temporal_flickering": FlickerScore,
+        "motion_smoothness": MotionSmoothness,
+        "dynamic_degree": DynamicDegree,
+        "subject_constancy": SubjectConstancy,
     }
 )

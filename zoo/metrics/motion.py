@@ -31,7 +31,9 @@ __all__ = [
     "ContactRule",
     "FootSkate",
     "VelocityError",
+    "over_frames",
     "procrustes_align",
+    "valid_frames",
 ]
 
 Alignment = Literal["none", "root", "procrustes"]
@@ -73,7 +75,7 @@ class _JointMetric(MeanMetric):
                 f"takes of {tuple(reference.shape)} and {tuple(reconstruction.shape)}",
                 allowed="two takes of one shape",
             )
-        valid = _valid_frames(reference, lengths)
+        valid = valid_frames(reference, lengths)
         padding = ~valid[..., None, None]
         reference, reconstruction = (
             joints.double().masked_fill(padding, 0) for joints in (reference, reconstruction)
@@ -84,7 +86,7 @@ class _JointMetric(MeanMetric):
             )
         errors = self.measure(reference, reconstruction)
         counts = valid[:, valid.shape[1] - errors.shape[1] :]
-        self._mean.add(*_over_frames(errors, counts))
+        self._mean.add(*over_frames(errors, counts))
 
 
 class MPJPE(_JointMetric):
@@ -211,7 +213,7 @@ class FootSkate(Metric):
     def update(self, joints: Tensor, lengths: Tensor | None = None) -> None:
         """Joints (B, T, J, 3) in metres; `lengths` (B,) counts the frames that are no padding."""
         joints = joints.double()
-        valid = _valid_frames(joints, lengths)
+        valid = valid_frames(joints, lengths)
         feet = joints[:, :, list(self.feet)]
         height = self._height(feet[..., self.up], valid)
         velocity = feet.diff(dim=1) * self.fps
@@ -221,8 +223,8 @@ class FootSkate(Metric):
         standing = low[:, 1:] & low[:, :-1] & valid[:, 1:, None]
         standing &= velocity[..., self.up].abs() < self.rule.vertical_m_s
         sliding = (speed > self.rule.slide_m_s).double()
-        self._share.add(*_over_frames(100 * sliding, standing))
-        self._speed.add(*_over_frames(100 * speed, standing))
+        self._share.add(*over_frames(100 * sliding, standing))
+        self._speed.add(*over_frames(100 * speed, standing))
 
     def _height(self, height: Tensor, valid: Tensor) -> Tensor:
         if self.rule.floor_m is not None:
@@ -243,7 +245,7 @@ class FootSkate(Metric):
         self._speed.merge(other._speed)
 
 
-def _valid_frames(joints: Tensor, lengths: Tensor | None) -> Tensor:
+def valid_frames(joints: Tensor, lengths: Tensor | None) -> Tensor:
     """Which frames are no padding, (B, T); refuses what is no take in metres."""
     if joints.dim() != 4 or joints.shape[-1] != 3:
         raise InputError(
@@ -269,7 +271,7 @@ def _joint_distance(difference: Tensor) -> Tensor:
     return MILLIMETRES * difference.norm(dim=-1).mean(-1)
 
 
-def _over_frames(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
+def over_frames(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """For each take the mean of the values that count, and how many do."""
     weights = counted.flatten(1).sum(1)
     totals = torch.where(counted, values, 0).flatten(1).sum(1)

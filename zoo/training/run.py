@@ -27,10 +27,8 @@ from torch import Tensor, nn
 from zoo.artefact import save
 from zoo.card import Facts
 from zoo.errors import InputError, UsageError
-from zoo.generator import Generator
 from zoo.layers.quantizers import hold_updates
 from zoo.metrics import CodebookUse
-from zoo.tokenizer import Tokenizer
 from zoo.training.checkpoint import (
     Checkpoint,
     Checkpoints,
@@ -81,7 +79,8 @@ class Rival:
 class Lesson(ABC, Generic[Item]):
     """What a model learns from a batch."""
 
-    model: Tokenizer | Generator
+    model: Any
+    """A module that knows its `device`: a tokenizer, a generator, an evaluator."""
     levels: Mapping[str, tuple[int, ...]]
     """Codebook sizes of the streams whose usage is metered."""
     rival: Rival | None = None
@@ -113,6 +112,10 @@ class Lesson(ABC, Generic[Item]):
     def speed(self, seconds_per_step: float) -> dict[str, float]:
         """What is done in a second, besides steps and samples."""
         return {}
+
+    def save(self, folder: Path, facts: Facts | None) -> None:
+        """Write what the run results in."""
+        save(self.model, folder, facts)
 
 
 class Run(Generic[Item]):
@@ -240,7 +243,7 @@ class Run(Generic[Item]):
         self.model.eval()
         folder = self.folder / "model"
         if self.workers.leads:
-            save(self.model, folder, facts)
+            self.lesson.save(folder, facts)
         self.workers.wait()
         return Outcome(self.step, means, folder)
 

@@ -1,0 +1,1 @@
+"""Models that judge what generators make; none of them makes anything itself."""
