@@ -31,6 +31,7 @@ QUERIES = (
     ("the camera zooms in", "shake_px < 1", "zoom_in"),
     ("a shaky camera", VIDEO, "shake"),
     ("black bars above and below", VIDEO, "letterbox"),
+    ("a slide with much text", "text_area > 0.02", "slide_text"),
     ("a person walks", MOCAP, "walk"),
     ("somebody jumps", MOCAP, "jump"),
     ("turning to the left", MOCAP, "turn"),
