@@ -226,4 +226,29 @@ PRESETS = (
         _tiny("video", (2, 2, 2), (8, 8), masked=0.0),
         "D3PM, arXiv 2107.03006",
     ),
+    Preset(
+        "motion/discrete_diffusion_m2dm.humanml3d",
+        DiscreteDiffusion,
+        Config(
+            Space("motion", (49,), (8192,)),
+            (Condition("text", "embeddings", 512), Condition(PRIORITY, "track", 1)),
+            BackboneConfig(512, 12, 8),
+        ),
+        "M2DM, arXiv 2308.14480",
+        "motion/discrete_diffusion_tiny",
+        serves=("m2dm",),
+    ),
+    Preset(
+        "video/discrete_diffusion_motionaura.t2v",
+        DiscreteDiffusion,
+        Config(
+            Space("video", (5, 16, 16), (16_384,)),
+            (Condition("text", "embeddings", 768),),
+            BackboneConfig(1024, 24, 16),
+            masked=0.9,
+        ),
+        "MotionAura, arXiv 2410.07659",
+        "video/discrete_diffusion_tiny",
+        serves=("motionaura",),
+    ),
 )
