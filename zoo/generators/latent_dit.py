@@ -56,6 +56,7 @@ class LatentDit(Denoiser):
     """A transformer that names what leads from a noisy grid to a clean one."""
 
     config_class = Config
+    lesson_steps = 160
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -152,7 +153,7 @@ PRESETS = (
     Preset(
         "video/latent_dit_tiny",
         LatentDit,
-        _tiny(known=0.3, patch=(1, 1, 2)),
+        _tiny(known=0.2, patch=(1, 1, 2)),
         "Movie Gen, arXiv 2410.13720",
     ),
     Preset(
@@ -176,7 +177,7 @@ PRESETS = (
     Preset(
         "video/latent_dit_skips_tiny",
         LatentDit,
-        _tiny((20, 1, 1), joins="skips", process=_process(path="linear", target="v")),
+        _tiny((20, 1, 1), joins="skips"),
         "Vidu, arXiv 2405.04233",
     ),
     Preset(
