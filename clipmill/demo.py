@@ -3,8 +3,8 @@
     clipmill demo [FOLDER]
 
 Everything happens in one folder: `media/` is rendered, `corpus/` is the catalog, `dataset/` an
-export, `reconstructed/` what tokens decode to. The same steps on your own files are printed at the
-end.
+export, `reconstructed/` what tokens decode to, `run/` a trained generator, `made/` what it makes.
+The same steps on your own files are printed at the end.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from catalogs.select import SelectionResult, select
 from catalogs.testing import CorpusTruth, VideoTruth, render_corpus
 from clipmill.checks import Check
 from clipmill.cli.output import print_rows
+from clipmill.demo_generator import generator_of
 from clipmill.demo_tokens import tokens_of
 from clipmill.demo_trust import planted, searched, trust_of
 from clipmill.demo_words import words_of
@@ -78,7 +79,9 @@ def run(folder: Path, workers: int | None = None) -> None:
     checks += words_of(corpus, truth)
     _say("9. clips and takes as tokens, with the starter models, and back")
     checks += tokens_of(corpus, folder, workers)
-    _say("10. compared with what was rendered")
+    _say("10. a generator of takes, trained on these tokens and captions")
+    checks += generator_of(corpus, folder)
+    _say("11. compared with what was rendered")
     print_rows(
         [
             {
@@ -103,7 +106,10 @@ def run(folder: Path, workers: int | None = None) -> None:
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier demo left, and nothing else."""
-    ours = {"media", "corpus", "dataset", "leaking", "footage.parquet", "reconstructed"}
+    ours = {
+        *("media", "corpus", "dataset", "leaking", "footage.parquet", "reconstructed"),
+        *("run", "made"),
+    }
     others = {entry.name for entry in folder.iterdir()} - ours if folder.is_dir() else set()
     if others:
         raise UsageError(
@@ -275,6 +281,8 @@ All {checks} checks agree with what was rendered. Look around:
   clipmill quarantine {corpus}
   less {dataset / "README.md"}
   ls {folder / "reconstructed"}      # films: the original, and what its tokens decode to
+  ls {folder / "made"}               # takes that a generator made of a text
+  clipmill sample local-dir:{folder / "run" / "model"} --text "A person jumps." --to jump.bvh
   clipmill zoo bakeoff {corpus} demo-clips --models video/starter --to bakeoff
 
 Your own files:
