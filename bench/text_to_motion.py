@@ -41,6 +41,8 @@ from zoo.training import GeneratorSettings, fit_generator
 TOKENIZER = "motion/starter"
 PRESET = "motion/autoregressive_tiny"
 SIZE = {"dim": 128, "depth": 4, "heads": 4}
+LEVELS = 6
+"""Of the codes of a position: the first ones say what happens, the rest how exactly."""
 FPS, SECONDS = 20, 4.0
 FEATURES = features_named("humanml263")
 COUNTS = {1: "once", 2: "twice"}
@@ -101,7 +103,7 @@ def takes(count: int, seed: int) -> tuple[Tensor, list[str], list[Wish]]:
         for number in range(count):
             wish = every[number % len(every)]
             features = features_of(wish, seed + number, Path(folder))
-            ids.append(tokenizer.encode(features[None].float()).ids[0])
+            ids.append(tokenizer.encode(features[None].float()).ids[0, :, :LEVELS])
             texts.append(wish.texts[dice.integers(len(wish.texts))])
             asked.append(wish)
     return torch.stack(ids), texts, asked
@@ -158,9 +160,10 @@ def main() -> None:
     preset = zoo.preset(PRESET)
     config = replace(
         preset.config,
-        space=Space.of(spec, size),
+        space=Space.of(spec, size, levels=LEVELS),
         conditions=(Condition("text", "words"),),
         backbone=replace(preset.config.backbone, **SIZE),
+        arrangement="delay",
         ends=False,
     )
     torch.manual_seed(0)

@@ -71,9 +71,11 @@ def system(name: str) -> System:
 def serving() -> Mapping[str, tuple[Entry, ...]]:
     """What serves each system that is served."""
     found: dict[str, list[Entry]] = {}
-    for served, entry in chain(
-        _tokenizers(), _generators(), _operators(), _captioners(), _embedders(), _choices()
-    ):
+    kinds = (
+        *(_tokenizers, _generators, _samplers),
+        *(_operators, _captioners, _embedders, _choices),
+    )
+    for served, entry in chain.from_iterable(kind() for kind in kinds):
         for name in served:
             system(name)
             found.setdefault(name, []).append(entry)
@@ -92,6 +94,13 @@ def _generators() -> Iterator[Served]:
 
     for preset in generators().values():
         yield preset.serves, Entry("generator", preset.name, f'zoo.create("{preset.name}")')
+
+
+def _samplers() -> Iterator[Served]:
+    from zoo.samplers import SAMPLERS
+
+    for sampler in SAMPLERS:
+        yield sampler.serves, Entry("sampler", sampler.name, f"zoo.samplers.{sampler.name}")
 
 
 def _operators() -> Iterator[Served]:

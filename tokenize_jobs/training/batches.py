@@ -15,8 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from catalogs.catalog import Catalog
 from catalogs.errors import UsageError
 from tokenize_jobs.feed import TokenFeed
+from tokenize_jobs.shards import packings
 from tokenize_jobs.training.recipe import Data
 from zoo.generator import Batch, Generator
 
@@ -24,6 +26,8 @@ __all__ = ["CLASSES", "Asked", "TokenBatches", "open_feed"]
 
 CLASSES = "classes:"
 """Marks the column of clips whose values are classes."""
+
+_CAPTIONS = "captions"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,22 @@ class Asked:
     trailing: int
     columns: Mapping[str, str]
     """By condition, the key of a batch: `captions`, `classes` or a column."""
+    levels: int = 0
+    """Of ordered codes the first so many; 0 takes all."""
+
+    @classmethod
+    def of(
+        cls,
+        catalog: Catalog,
+        table: str,
+        stream: str,
+        grid: tuple[int, ...],
+        conditions: Mapping[str, str],
+    ) -> Asked:
+        """Batches of a stream of a table, with conditions by the columns they come from."""
+        packing = packings(catalog.columns(table))[stream]
+        columns = {name: _key(column) for name, column in conditions.items()}
+        return cls(stream, grid, packing.trailing, columns)
 
     def batch(self, model: Generator, made: Mapping[str, Any]) -> Batch:
         """One batch of the feed."""
@@ -44,6 +64,8 @@ class Asked:
             values = self._padded(values)
         if values.is_floating_point():
             values = values.float()
+        elif self.levels:
+            values = values[..., : self.levels]
         asked = {name: _listed(made[key]) for name, key in self.columns.items()}
         return Batch(values, model.given(**asked), lengths)
 
@@ -52,6 +74,12 @@ class Asked:
         inside = math.prod(self.grid[1:])
         shape = (len(values), values.shape[1] // inside, *self.grid[1:])
         return values.view(*shape, *((self.trailing,) if self.trailing else ()))
+
+
+def _key(column: str) -> str:
+    if column.startswith(CLASSES):
+        return "classes"
+    return _CAPTIONS if column.split(":")[0] == _CAPTIONS else column
 
 
 def _listed(value: Any) -> Any:
@@ -124,8 +152,12 @@ def open_feed(
     rank: int = 0,
     world: int = 1,
     shuffle: bool = False,
+    drop_last: bool | None = None,
 ) -> TokenFeed:
-    """The feed of a recipe's data; padded where grids differ in time."""
+    """The feed of a recipe's data; padded where grids differ in time.
+
+    A feed that is shuffled leaves out batches that are not full, unless `drop_last` says otherwise.
+    """
     labels = [c.removeprefix(CLASSES) for c in data.conditions.values() if c.startswith(CLASSES)]
     if len(labels) > 1:
         raise UsageError(
@@ -142,7 +174,7 @@ def open_feed(
         "rank": rank,
         "world": world,
         "shuffle": shuffle,
-        "drop_last": shuffle,
+        "drop_last": shuffle if drop_last is None else drop_last,
         "columns": plain,
         "classes": labels[0] if labels else None,
         "class_names": class_names or None,

@@ -12,7 +12,7 @@ from catalogs.schema import view_name
 from tokenize_jobs.shards import unpack
 from zoo.generator import Generator, Known
 
-__all__ = ["known_of_clip", "parse_keep"]
+__all__ = ["known_of_clip", "parse_keep", "tokens_of_model"]
 
 _KEEP = re.compile(r"(first|ends):(\d+)")
 
@@ -21,9 +21,8 @@ def known_of_clip(
     model: Generator, catalog: Catalog, clip_id: str, keep: str, count: int, frames: int = 0
 ) -> Known:
     """The first window of a clip for `count` samples; `keep` is `first:N` or `ends:N`."""
-    if model.source is None:
-        raise UsageError(f"{model.name} was trained on no tokenizer's tokens")
-    table = _table(catalog, model)
+    table = tokens_of_model(catalog, model)
+    assert model.source is not None
     view = view_name(table)
     rows = catalog.sql(
         f'select * from "{view}" where clip_id like ? order by clip_id, window_index limit 1',
@@ -58,8 +57,10 @@ def parse_keep(text: str, length: int) -> list[slice]:
     return first if match[1] == "first" else [*first, slice(length - count, length)]
 
 
-def _table(catalog: Catalog, model: Generator) -> str:
-    assert model.source is not None
+def tokens_of_model(catalog: Catalog, model: Generator) -> str:
+    """The table with the tokens that a generator learned to make."""
+    if model.source is None:
+        raise UsageError(f"{model.name} was trained on no tokenizer's tokens")
     for table in catalog.tables():
         if table.startswith("tokens/") and table.endswith(f"@{model.source.spec_hash[:12]}"):
             return table

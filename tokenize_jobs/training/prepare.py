@@ -17,7 +17,6 @@ from catalogs.chosen import choose
 from catalogs.errors import NotFoundError, UsageError, nearest
 from catalogs.licence import Policy
 from tokenize_jobs.plan import table_of
-from tokenize_jobs.shards import packings
 from tokenize_jobs.training.batches import CLASSES, Asked, TokenBatches, open_feed
 from tokenize_jobs.training.recipe import Data, Recipe
 from zoo.card import Facts
@@ -27,10 +26,11 @@ from zoo.hub import load_tokenizer
 from zoo.registry import generators
 from zoo.spec import TokenizerSpec
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["ASKED", "Prepared", "prepare"]
 
 VALIDATION_BATCHES = 4
-_CAPTIONS = "captions"
+ASKED = "asked by "
+"""Before a condition's name, the fact of a card that tells which column it was learned from."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def prepare(recipe: Recipe) -> Prepared:
     whole = open_feed(data, table, split="", batch=1)
     asked, size = _asked(data, spec, whole, catalog, table)
     conditions = _conditions(data, whole.class_names)
-    space = Space.of(spec, size, asked.stream)
+    space = Space.of(spec, size, asked.stream, levels=data.levels)
     # Weights are drawn before data are read, so they follow from the seed alone.
     torch.manual_seed(recipe.run.seed)
     model = _model(recipe, space, conditions).bind(spec, size, data.tokenizer)
@@ -82,15 +82,8 @@ def _asked(
             hint='choose one size with windows: "transform_hash = ..."',
         )
     grid = max(grids)
-    columns = {name: _key(column) for name, column in data.conditions.items()}
-    packing = packings(catalog.columns(table))[stream.name]
-    return Asked(stream.name, grid, packing.trailing, columns), _media_size(spec, stream, grid)
-
-
-def _key(column: str) -> str:
-    if column.startswith(CLASSES):
-        return "classes"
-    return _CAPTIONS if column.split(":")[0] == _CAPTIONS else column
+    asked = Asked.of(catalog, table, stream.name, grid, data.conditions)
+    return replace(asked, levels=data.levels), _media_size(spec, stream, grid)
 
 
 def _media_size(spec: TokenizerSpec, stream: Any, grid: tuple[int, ...]) -> tuple[int, ...]:
@@ -185,6 +178,7 @@ def _facts(recipe: Recipe, catalog: Catalog, batches: TokenBatches) -> Facts:
             "learning rate": run.learning_rate,
             "precision": run.precision,
             "seed": run.seed,
+            **{f"{ASKED}{name}": column for name, column in data.conditions.items()},
         },
         forbids=forbids,
     )

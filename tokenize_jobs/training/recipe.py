@@ -38,6 +38,8 @@ class Data(Strict):
     """As `zoo.load` takes it; its tokens must be in the catalog."""
     stream: str = ""
     """Of a tokenizer that has several; the first by default."""
+    levels: int = 0
+    """Of codes whose first levels decode alone, the first so many; 0 takes all."""
     selection: str = ""
     where: str = ""
     windows: str = ""

@@ -235,7 +235,7 @@ class Backbone(nn.Module):
             [seen.unsqueeze(1).expand(-1, count, -1), own.expand(len(x), -1, -1)], dim=2
         )
         if done:
-            return x, replace(view, mask=mask, causal=False)
+            return x, replace(view, mask=mask, causal=False, valid=None)
         blind = torch.zeros(len(x), before, count, dtype=torch.bool, device=x.device)
         top = torch.cat([seen.unsqueeze(1).expand(-1, before, -1), blind], dim=2)
         front = view.positions.new_zeros(before, view.positions.shape[1])
@@ -243,4 +243,4 @@ class Backbone(nn.Module):
         positions = torch.cat([front, view.positions])
         x = torch.cat([context, x], dim=1)
         mask = torch.cat([top, mask], dim=1)
-        return x, replace(view, positions=positions, mask=mask, causal=False)
+        return x, replace(view, positions=positions, mask=mask, causal=False, valid=None)
