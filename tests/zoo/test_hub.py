@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,19 @@ from catalogs.testing.hub import HubServer
 from zoo.artefact import load as load_folder
 from zoo.artefact import save
 from zoo.card import Facts
-from zoo.errors import NotFoundError, UnsafeFileError, UsageError, ZooError
+from zoo.errors import (
+    NotFoundError,
+    SpecMismatchError,
+    UnsafeFileError,
+    UsageError,
+    ZooError,
+)
+from zoo.generator import Space
+from zoo.generators.autoregressive import Autoregressive
 from zoo.hub import pull, push
 from zoo.metrics import Report
 from zoo.metrics.base import Measurement, MetricInfo
+from zoo.registry import preset
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning"
@@ -55,6 +65,27 @@ def test_a_model_goes_to_the_hub_and_back(hub: HubServer) -> None:
     assert again.spec.hash == tokenizer.spec.hash
     clip = torch.rand(tokenizer.example_shape(1)) * 2 - 1
     assert torch.equal(again.encode(clip).ids, tokenizer.encode(clip).ids)
+
+
+def test_a_generator_goes_to_the_hub_and_finds_its_tokenizer_there(hub: HubServer) -> None:
+    torch.manual_seed(0)
+    tokenizer = zoo.create("motion/conv_fsq_tiny")
+    push(tokenizer, "me/tokens", facts=facts())
+    spec = tokenizer.spec
+    size = (spec.length.padded(16),)
+    config = replace(preset("motion/autoregressive_tiny").config, space=Space.of(spec, size))
+    model = Autoregressive(config).bind(spec, size, "hf-hub:me/tokens")
+    push(model, "me/takes", facts=facts())
+
+    again = zoo.load("hf-hub:me/takes")
+    assert torch.equal(again.sample(2, seed=3).x, model.sample(2, seed=3).x)
+    found = again.tokenizer()
+    assert found.spec.hash == spec.hash
+    push(zoo.create("motion/conv_fsq_tiny"), "me/tokens")  # other weights under the same name
+    with pytest.raises(SpecMismatchError, match="learned those of"):
+        zoo.load("hf-hub:me/takes").tokenizer()
+    with pytest.raises(ZooError, match="forbid to give it away"):
+        push(model, "me/other", facts=replace(facts(), forbids=("no",)))
 
 
 def test_the_card_says_what_was_measured(tmp_path: Path) -> None:
