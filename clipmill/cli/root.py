@@ -35,6 +35,7 @@ GROUPS = (
     ("Model", "clipmill.cli.models"),
     ("Tokens", "clipmill.cli.tokens"),
     ("Generate", "clipmill.cli.generate"),
+    ("Generate", "clipmill.cli.evaluate"),
     ("Look after", "clipmill.cli.upkeep"),
 )
 """The heading that a group of verbs gets in the help, and the module with its `app`."""
