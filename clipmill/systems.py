@@ -73,7 +73,7 @@ def serving() -> Mapping[str, tuple[Entry, ...]]:
     found: dict[str, list[Entry]] = {}
     kinds = (
         *(_tokenizers, _generators, _samplers),
-        *(_operators, _captioners, _embedders, _choices),
+        *(_operators, _captioners, _embedders, _choices, _reductions),
     )
     for served, entry in chain.from_iterable(kind() for kind in kinds):
         for name in served:
@@ -132,3 +132,11 @@ def _choices() -> Iterator[Served]:
 
     for name, served in choose_frames.SERVES.items():
         yield served, Entry("choice of frames", name, f"curation.choose_frames.{name}")
+
+
+def _reductions() -> Iterator[Served]:
+    from zoo.reduction import REDUCTIONS
+
+    for reduction in REDUCTIONS.values():
+        run = f"zoo.reduction.{reduction.name}"
+        yield reduction.serves, Entry("token reduction", reduction.name, run)
