@@ -73,7 +73,7 @@ def serving() -> Mapping[str, tuple[Entry, ...]]:
     found: dict[str, list[Entry]] = {}
     kinds = (
         *(_tokenizers, _generators, _samplers),
-        *(_operators, _captioners, _embedders, _choices, _reductions),
+        *(_operators, _captioners, _embedders, _choices, _copies, _chances, _reductions),
     )
     for served, entry in chain.from_iterable(kind() for kind in kinds):
         for name in served:
@@ -132,6 +132,18 @@ def _choices() -> Iterator[Served]:
 
     for name, served in choose_frames.SERVES.items():
         yield served, Entry("choice of frames", name, f"curation.choose_frames.{name}")
+
+
+def _copies() -> Iterator[Served]:
+    from curation.dedup.near import SERVES
+
+    yield SERVES, Entry("search for copies", "near", "clipmill dups CATALOG")
+
+
+def _chances() -> Iterator[Served]:
+    from curation.search.chances import SERVES
+
+    yield SERVES, Entry("search", "chances", "curation.search.chances.chances")
 
 
 def _reductions() -> Iterator[Served]:

@@ -37,7 +37,10 @@ from curation.dedup.shelf import Shelf, Shelves
 from curation.dedup.stored import StoredHashes, anchor_rows, held_back, old_anchors
 from curation.signals import CROPS
 
-__all__ = ["SearchReport", "find_near"]
+__all__ = ["SERVES", "SearchReport", "find_near"]
+
+SERVES = ("vpn",)
+"""Published systems whose search for copies this is."""
 
 SAME_MOMENT_S = 0.002
 """Containers round times; frames that are this close are shown at the same time."""

@@ -91,6 +91,16 @@ def test_every_alteration_is_grouped_and_nothing_else(searched: Catalog, altered
     assert list(groups(searched)) == [names]
 
 
+@pytest.mark.parametrize("kind", ["h264", "crop15", "subclip"])
+def test_vpn_finds_the_original_of_a_copy_first(searched: Catalog, kind: str) -> None:
+    (group,) = duplicate_groups(searched, Dedup(near=NEAR))
+    names = {member.clip_id: Path(member.uri or "").stem for member in group.members}
+    assert names[group.members[0].clip_id].startswith("street")
+    copies = {frozenset((names[pair.clip_id], names[pair.other_clip])) for pair in group.pairs}
+    assert frozenset((f"street-{kind}", "street")) in copies
+    assert not {"field", "crowd", "black", "dark"} & set(names.values())
+
+
 def test_a_mirrored_copy_is_told_as_one(searched: Catalog) -> None:
     (group,) = duplicate_groups(searched, Dedup(near=NEAR))
     assert {pair.mirrored for pair in _of(group, "mirrored", "h264")} == {True}

@@ -23,6 +23,7 @@ from curation.embed import embed
 from curation.jobs.run import curate
 from curation.jobs.settings import MillSettings
 from curation.search import Searcher, search
+from curation.search.chances import chances
 from curation.search.clusters import cluster
 from curation.search.tags import read_vocabulary, tag
 
@@ -88,6 +89,18 @@ def test_written_queries_find_their_clips(searcher: Searcher, query: str, wanted
     assert names(hits)[0] == wanted, [(hit.caption, hit.found_by) for hit in hits]
     assert {"captions", "words"} <= set(hits[0].found_by)
     assert json.dumps(hits[0].to_dict())
+
+
+def test_diffusionret_gives_a_distribution_with_the_right_clip_on_top(searcher: Searcher) -> None:
+    rows = searcher.catalog.sql("select clip_id, uri from clips").rows()
+    known = {clip: Path(uri).stem for clip, uri in rows}
+    for query in ("camera panning left", "zooming in"):
+        ranked = chances(searcher, query)
+        given = [chance for _, chance in ranked]
+        assert sum(given) == pytest.approx(1)
+        assert given == sorted(given, reverse=True)
+        assert given[0] > given[-1]
+        assert known[ranked[0][0]] == QUERIES[query]
 
 
 def test_a_caption_that_says_it_best_is_shown(searcher: Searcher) -> None:

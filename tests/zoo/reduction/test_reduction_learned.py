@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from catalogs.testing.records import record_clips
+from curation.search import Searcher
 from zoo.errors import UsageError
-from zoo.reduction import Reduced, base, bottleneck, compress, pool, sampler
+from zoo.reduction import Reduced, base, bottleneck, compress, encoder, pool, sampler
 
 B, T, N, D = 2, 4, 16, 12
 
@@ -124,3 +129,35 @@ def test_s5_keeps_the_ratio_of_informative_tokens_and_stores_them(masking, tmp_p
     assert square.gather(1, reduced.kept).float().sum(1).mean() > 0.9 * T
     back = Reduced.load(reduced.save(tmp_path / "clips.safetensors"))
     assert torch.equal(back.tokens, base.gather(clips.flatten(1, 2), back.kept))
+
+
+def multiplications(model: nn.Module, frames: int) -> int:
+    counter = FlopCounterMode(display=False)
+    with counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        model(torch.ones(1, frames, 4, 16))
+    return counter.get_total_flops()
+
+
+def test_video_mamba_suite_embeds_long_clips_at_linear_cost_as_a_column(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    linear, square = (
+        encoder.ClipEncoder(16, 2, 2, mixers=(name,)).eval() for name in ("ssm", "full")
+    )
+    growth = [
+        multiplications(model, 256) / multiplications(model, 64) for model in (linear, square)
+    ]
+    assert growth[0] == pytest.approx(4, rel=0.1)
+    assert growth[1] > 6
+    clips = torch.randn(3, 32, 4, 16)
+    with torch.no_grad():
+        vectors = [model(clips) for model in (linear, square)]
+    assert [vector.shape for vector in vectors] == [(3, 16)] * 2
+    assert torch.allclose(vectors[0].norm(dim=-1), torch.ones(3), atol=1e-5)
+    ids = ["c0", "c1", "c2"]
+    rows = [{"clip_id": name, "uri": name, "start_s": 0.0, "end_s": 1.0} for name in ids]
+    catalog = record_clips(tmp_path / "corpus", rows)
+    columns = {"clip_id": ids, "model_version": ["1"] * 3, "vector": list(vectors[0].numpy())}
+    catalog.append("embeddings/ssm", pa.table(columns))
+    with Searcher(catalog) as searcher:
+        for name, vector in zip(ids, vectors[0].numpy(), strict=True):
+            assert searcher.nearest("ssm", vector, 1)[0][0] == name
