@@ -58,7 +58,7 @@ def test_a_local_cluster_leaves_nothing_behind(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:  # tmp_path is too long for Ray's sockets
         command = [
             sys.executable, "-m", "clipmill", "curate", str(tmp_path), "--quiet",
-            "--catalog", str(tmp_path / "catalog"),
+            "--catalog", str(tmp_path / "catalog"), "--workers", "1",
         ]  # fmt: skip
         env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         env["RAY_TMPDIR"] = folder
