@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from catalogs.catalog import Catalog
 from catalogs.errors import NotFoundError, UsageError
 from catalogs.testing import render_take
+from clipmill.cli import app
 from curation.jobs.run import curate
 from tokenize_jobs.clips import chosen_sources
 from tokenize_jobs.takes import FEATURES, take_windows
+from tokenize_jobs.training.evaluator import pairs_of, train_evaluator
 from tokenize_jobs.transform import Transform
+from zoo.evaluators.text_motion import load_evaluator
 
 
 @pytest.fixture(scope="module")
 def takes(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> Catalog:
     folder = tmp_path_factory.mktemp("takes")
     render_take(folder / "walk.bvh", "walk", seconds=6)
+    render_take(folder / "turn.bvh", "turn", seconds=3)
     curate([folder], folder / "corpus", address=cluster, progress=None)
     return Catalog.open(folder / "corpus")
 
@@ -70,3 +76,19 @@ def test_unknown_features_are_named(takes: Catalog) -> None:
 def test_a_choice_without_clips_says_so(takes: Catalog) -> None:
     with pytest.raises(NotFoundError, match="no video clip"):
         list(chosen_sources(takes, kind="video"))
+
+
+def test_captioned_takes_train_an_evaluator(takes: Catalog, tmp_path: Path) -> None:
+    root = takes.storage.root
+    with pytest.raises(NotFoundError, match="0 clips of takes"):
+        train_evaluator(root, tmp_path / "none", split="nowhere", progress=False)
+    clips = [clip for (clip,) in takes.sql("select clip_id from clips order by 1").rows()]
+    motions, texts = pairs_of(takes)
+    assert len(motions) == len(clips) >= 2
+    assert all(motion.shape[1] == 263 for motion in motions)
+    assert all(texts)
+    words = ["evaluator", root, "--to", str(tmp_path / "judge"), "--steps", "2", "--quiet"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    judge = load_evaluator(tmp_path / "judge" / "model")
+    assert judge.motions(motions).shape == (len(clips), judge.config.space)
