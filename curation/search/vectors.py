@@ -42,6 +42,8 @@ _SAMPLE = 64
 """Vectors for each centre that k-means looks at."""
 _AGAIN = 8
 """So many times as many as were asked for are compared again in full."""
+_FILTERED = 6
+"""So many times the regions under a filter: what passes may lie elsewhere than the nearest do."""
 _BLOCK = 16_384
 _BUILD_ROUNDS = 6
 
@@ -68,7 +70,10 @@ class _Regions:
             rows, rough = passing, self._rough(passing, query)
         else:
             share = 1.0 if passing is None else len(passing) / len(self.codes)
-            rows, rough = self._scan(query, self._probes(count / share), keep)
+            probes = self._probes(count / share)
+            if passing is not None:
+                probes = min(_FILTERED * probes, len(self.centres))
+            rows, rough = self._scan(query, probes, keep)
         rows, _ = _best(rows, rough, count * _AGAIN)
         rows = np.sort(rows)
         return _best(rows, np.asarray(self.vectors[rows].astype(np.float32) @ query), count)
