@@ -1,0 +1,65 @@
+"""The application: the page's files, and the routes of all areas below `/api`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from clipmill.web.answers import handle_errors
+from clipmill.web.security import Guard
+from clipmill.web.state import Viewer
+
+__all__ = ["AREAS", "create_app"]
+
+AREAS = ("grid", "clip", "media", "bench", "sources", "runs", "tokens", "labels")
+"""Each has a module `clipmill.web.api_<area>` with a `router`."""
+ADDRESSES = ("/", "/clip/{clip_id}", "/bench", "/sources", "/runs", "/tokens", "/labels")
+"""What a person can open; the page shows the area that the address names (page/app.js)."""
+
+PAGE = Path(__file__).parent / "page"
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def create_app(catalog_path: str | Path, *, token: str, reviewer: str | None = None) -> FastAPI:
+    """The viewer of one catalog.
+
+    Args:
+        catalog_path: folder or prefix of the catalog.
+        token: what a visitor must know.
+        reviewer: whose labels are stored; None serves reading alone.
+    """
+    app = FastAPI(title="clipmill", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.viewer = Viewer(str(catalog_path), reviewer=reviewer)
+    handle_errors(app)
+    for area in AREAS:
+        app.include_router(import_module(f"clipmill.web.api_{area}").router)
+    _serve_page(app)
+    app.add_middleware(Guard, token=token)
+    return app
+
+
+def _serve_page(app: FastAPI) -> None:
+    """The files of the page, by the names that there are: no path is made from a request."""
+    files = {path.name: path for path in PAGE.iterdir() if path.suffix in TYPES}
+
+    def file(name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404, "the page has no such file")
+        path = files[name]
+        return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+
+    def index() -> Response:
+        return file("index.html")
+
+    app.add_api_route("/page/{name}", file, methods=["GET", "HEAD"])
+    for address in ADDRESSES:
+        app.add_api_route(address, index, methods=["GET", "HEAD"])

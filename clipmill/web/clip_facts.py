@@ -1,0 +1,195 @@
+"""All that a catalog knows of one clip, as the clip page shows it. No file is opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from catalogs.catalog import Catalog
+from catalogs.duplicates import Pair, pairs_between, searches
+from catalogs.errors import NotFoundError
+from catalogs.explain import why
+from catalogs.ledger import find_selection, selections
+from catalogs.query import Session, sql_text
+from catalogs.recipe import NearDuplicates
+from catalogs.schema import view_name
+from clipmill.web.sources import FoundClip, find_clip
+from curation.captions.qa import CHECKS, QA_TABLE, captioner_of
+
+__all__ = ["clip_facts", "twins_of"]
+
+_ORIGINS = ("rules", "import")
+"""Captions are shown in this order of origins, others after them."""
+
+
+def clip_facts(catalog: Catalog, clip_id: str, selection: str | None = None) -> dict[str, Any]:
+    """Span, source, scores, verdicts, captions, embeddings and runs of a clip.
+
+    Args:
+        catalog: an object of this thread's own.
+        clip_id: the whole id.
+        selection: whose verdicts to tell; None is the selection that was made last.
+    """
+    with Session(catalog, cutting="-") as session:
+        found = find_clip(session, clip_id)
+    with Session(catalog, cutting=found.clip["cutting"]) as session:
+        (wide,) = session.sql("select * from clips where clip_id = ?", [clip_id]).dicts()
+        return {
+            "clip": found.clip,
+            "source": dict(found.source) | {"meta": _parsed(found.source["meta"])},
+            "scores": _scores(session, wide),
+            "verdicts": _verdicts(catalog, clip_id, selection),
+            "captions": _captions(session, clip_id),
+            "caption_checks": QA_TABLE in catalog.tables(),
+            "embeddings": _embeddings(session, clip_id),
+            "runs": _runs(session, found),
+        }
+
+
+def _parsed(text: str | None) -> Any:
+    return json.loads(text) if text else None
+
+
+def _scores(session: Session, wide: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every column that an operator measured of the clip, with its unit and meaning."""
+    scores = []
+    for name, (table, column) in session.operators.items():
+        if wide[name] is None or table == QA_TABLE:
+            continue
+        declared = session.catalog.spec(table).column(column)
+        operator = table.partition("/")[2]
+        scores.append(
+            {
+                "name": name,
+                "operator": operator,
+                "value": wide[name],
+                "unit": declared.unit,
+                "meaning": declared.meaning,
+            }
+        )
+    return scores
+
+
+def _verdicts(catalog: Catalog, clip_id: str, selection: str | None) -> dict[str, Any]:
+    """What a selection said about the clip, or why it said nothing; and all selections' names."""
+    names = list(dict.fromkeys(made.name for made in selections(catalog)))
+    told: dict[str, Any] = {"selections": names, "selection": selection, "why": None}
+    try:
+        made = find_selection(catalog, selection)
+        told["selection"] = made.name
+        return told | {"why": why(catalog, clip_id, made.selection_id).to_dict()}
+    except NotFoundError as error:
+        return told | {"problem": error.problem, "hint": error.hint}
+
+
+def _captions(session: Session, clip_id: str) -> list[dict[str, Any]]:
+    """The captions with the faults that a check of captions found."""
+    columns = "caption_id, kind, text, language, start_s, end_s, origin, model, revision, prompt_id"
+    rows = session.sql(f"select {columns} from captions where clip_id = ?", [clip_id]).dicts()
+    faults = _faults(session, clip_id)
+    for row in rows:
+        said_of = f"{captioner_of(row)} {row['kind']}: "
+        row["faults"] = {
+            check: reason.removeprefix(said_of)
+            for check, reason in faults
+            if reason.startswith(said_of)
+        }
+    return sorted(rows, key=_caption_order)
+
+
+def _faults(session: Session, clip_id: str) -> list[tuple[str, str]]:
+    """(check, who and why) of all faults of the clip's captions."""
+    if QA_TABLE not in session.catalog.tables():
+        return []
+    columns = ", ".join(f"caption_{check}" for check in CHECKS)
+    rows = session.sql(
+        f"select {columns} from {view_name(QA_TABLE)} where clip_id = ? order by op_version desc "
+        "limit 1",
+        [clip_id],
+    ).rows()
+    return [
+        (check, reason)
+        for row in rows
+        for check, reasons in zip(CHECKS, row, strict=True)
+        for reason in (reasons or "").split("; ")
+        if reason
+    ]
+
+
+def _caption_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    origin = row["origin"]
+    place = _ORIGINS.index(origin) if origin in _ORIGINS else len(_ORIGINS)
+    return place, row["kind"].startswith("part:"), row["kind"], row["start_s"] or 0.0, row["text"]
+
+
+def _embeddings(session: Session, clip_id: str) -> list[str]:
+    """Models that embedded the clip."""
+    return [
+        table.partition("/")[2]
+        for table in session.catalog.tables()
+        if table.startswith("embeddings/")
+        and session.sql(
+            f"select clip_id from {view_name(table)} where clip_id = ? limit 1", [clip_id]
+        ).rows()
+    ]
+
+
+def _runs(session: Session, found: FoundClip) -> list[dict[str, Any]]:
+    """The runs that recorded the source and that cut the clip."""
+    roles: dict[str, list[str]] = {}
+    for role, row in (("measured the source", found.source), ("cut the clip", found.clip)):
+        if row["run_id"]:
+            roles.setdefault(row["run_id"], []).append(role)
+    if not roles:
+        return []
+    marks = ", ".join("?" * len(roles))
+    rows = session.sql(
+        "select run_id, verb, status, started, finished, catalog_version, versions from runs "
+        f"where run_id in ({marks}) order by started",
+        list(roles),
+    ).dicts()
+    return [
+        row | {"did": " and ".join(roles[row["run_id"]]), "versions": _parsed(row["versions"])}
+        for row in rows
+    ]
+
+
+def twins_of(catalog: Catalog, clip_id: str) -> dict[str, Any]:
+    """Clips of the same cutting that show what this one shows, and where."""
+    with Session(catalog, cutting="-") as session:
+        found = find_clip(session, clip_id)
+    rules = _rules(catalog)
+    if rules.search not in searches(catalog):
+        return {"searched": False, "twins": [], "rules": asdict(rules)}
+    with Session(catalog, cutting=found.clip["cutting"]) as session:
+        every = "select clip_id, source_id, start_s, end_s from clips"
+        session.prepare(every)
+        pairs = pairs_between(session, rules, f"{every} where clip_id = {sql_text(clip_id)}", every)
+        pairs = [pair for pair in pairs if pair.other_clip != clip_id]
+        return {"searched": True, "twins": _told(session, pairs), "rules": asdict(rules)}
+
+
+def _rules(catalog: Catalog) -> NearDuplicates:
+    """What counts as a twin: as the selection that was made last had it, else the usual."""
+    for made in selections(catalog)[:1]:
+        dedup = made.recipe.dedup
+        if dedup and dedup.near:
+            return dedup.near
+    return NearDuplicates()
+
+
+def _told(session: Session, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Pairs with the spans and files of the other clips, the best first."""
+    names = ", ".join(sql_text(pair.other_clip) for pair in pairs) or "null"
+    rows = session.sql(
+        "select clip_id, source_id, kind, uri, start_s, end_s from clips "
+        f"where clip_id in ({names})"
+    ).dicts()
+    others = {row["clip_id"]: row for row in rows}
+    return [
+        pair.to_dict() | {"other": others[pair.other_clip]}
+        for pair in sorted(pairs, key=lambda pair: (-pair.score, pair.other_clip))
+        if pair.other_clip in others
+    ]
