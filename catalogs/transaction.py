@@ -14,6 +14,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -40,6 +41,8 @@ Rows: TypeAlias = "pa.Table | Sequence[Mapping[str, Any]]"
 """What can be written: an Arrow table or a list of dicts."""
 
 COMMIT_PATIENCE_S = 120.0
+COMMITTED_AT_ONCE = 4
+"""Tables."""
 FOLD_EVERY = 32
 """So many files of `commits` of one size are folded into one: opening reads a short list."""
 
@@ -206,8 +209,10 @@ class Transaction:
         groups = self._by_table()
         if self._forgets:
             groups = {name: [] for name in base.tables} | groups
-        for name, group in groups.items():
-            versions[name] = self._commit_table(head, name, group)
+        # Each table has a log of its own, and what a commit costs is mostly waiting for the disk.
+        with ThreadPoolExecutor(COMMITTED_AT_ONCE) as pool:
+            committed = pool.map(lambda name: self._commit_table(head, name, groups[name]), groups)
+            versions.update(zip(groups, committed, strict=True))
         version = base.version + 1
         row = {
             "version": version,

@@ -60,6 +60,8 @@ def plan_sources(catalog: Catalog, found: Sequence[Identified], settings: MillSe
         )
         measured = _measured(session, settings, PRESENT)
         quarantined = _quarantined(session)
+        present = {item.source_id for item in found} & measured
+        plan.finish = _finish_jobs(session, settings, present)
     seen: dict[str, str] = {}
     for item in found:
         if item.source_id in seen:
@@ -79,7 +81,6 @@ def plan_sources(catalog: Catalog, found: Sequence[Identified], settings: MillSe
         for source, uri in seen.items()
         if source in known and known[source] != uri and known[source] not in here
     }
-    plan.finish = finish_jobs(catalog, settings, [source for source in seen if source in measured])
     plan.complete -= len({source for job in plan.finish for source in job.source_ids})
     return plan
 
@@ -95,7 +96,13 @@ def finish_jobs(
         candidates = _measured(session, settings, READABLE)
         if sources is not None:
             candidates &= set(sources)
-        missing = _missing(session, settings, candidates)
+        return _finish_jobs(session, settings, candidates)
+
+
+def _finish_jobs(
+    session: Session, settings: MillSettings, candidates: set[str]
+) -> list[FinishJob]:
+    missing = _missing(session, settings, candidates)
     jobs = []
     for wanted in sorted(set(missing.values())):
         group = sorted(source for source, names in missing.items() if names == wanted)
