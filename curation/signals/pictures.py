@@ -28,6 +28,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.signals.bars import Box, Margins, boxes_inside, flat_margins
+
 __all__ = [
     "CROPS",
     "HASH_BYTES",
@@ -39,8 +41,6 @@ __all__ = [
 
 Luma = NDArray[np.uint8]
 Bytes = NDArray[np.uint8]
-Box = tuple[float, float, float, float]
-"""Top, bottom, left and right edge as shares of a picture."""
 
 SIDE = 16
 HASH_BYTES = SIDE * SIDE // 8
@@ -64,11 +64,9 @@ _HALVES: tuple[Box, ...] = ((0.0, 0.5, 0.0, 1.0), (0.5, 1.0, 0.0, 1.0))
 _CROPS: tuple[Box, ...] = tuple(
     ((1 - share) / 2, (1 + share) / 2, (1 - share) / 2, (1 + share) / 2) for share in CROPS
 )
-_BLACK, _LIT = 10, 24
-_MARKED, _PICTURE_LIT = 0.25, 0.6
-"""Shares of a line's samples that are lit: at most in a bar, at least behind it."""
-_LARGEST_BAR = 0.4
 _BATCH = 32
+_JUDGED_AT_ONCE = 2048
+"""Pictures with flat edges that wait at most until bars are judged: five minutes of a calm film."""
 _FAST = 3.5
 """Change from frame to frame, of 255, from which every frame is hashed."""
 
@@ -165,7 +163,8 @@ def join_pictures(parts: Sequence[tuple[int, PictureHashes]]) -> PictureHashes:
 class PictureHasher:
     """Hashes the first frame of every eighth of a second, in fast motion every frame.
 
-    Whether a frame is hashed depends on it and the frame before, on nothing else.
+    Whether a frame is hashed depends on it and the frame before, on nothing else. What its bars are
+    depends on all frames so far and some that follow.
     """
 
     def __init__(self, time_base: Fraction):
@@ -175,6 +174,9 @@ class PictureHasher:
         self._parts: list[int] = []
         self._staged: list[Luma] = []
         self._hashed: list[tuple[Bytes, ...]] = []
+        self._margins: list[Margins | None] = []
+        self._framed: list[tuple[int, Luma]] = []
+        self._inside: list[Bytes] = [np.zeros((0, HASH_BYTES), np.uint8)]
 
     def look(self, frame: int, pts: int, luma: Luma, change: float) -> None:
         """Take a frame if its turn has come; frames in order.
@@ -200,11 +202,10 @@ class PictureHasher:
     def finish(self, skip: int = 0) -> PictureHashes:
         """All hashes but those of the first `skip` frames."""
         self._hash_staged()
+        self._hash_framed()
         frames, parts = np.array(self._frames, np.int32), np.array(self._parts, np.uint8)
-        quality, has_bars, whole, halves, crops, inside = map(
-            np.concatenate, zip(*self._hashed, strict=True)
-        )
-        parts |= has_bars * np.uint8(_HAS_BARS)
+        quality, whole, halves, crops = map(np.concatenate, zip(*self._hashed, strict=True))
+        inside = np.concatenate(self._inside)
         keep = frames >= skip
         return PictureHashes(
             frames[keep] - np.int32(skip),
@@ -222,22 +223,32 @@ class PictureHasher:
         luma = np.stack(self._staged)
         parts = np.array(self._parts[-len(luma) :])
         self._staged = []
-        boxes = [inside_bars(picture) for picture in luma]
-        inside = [
-            hash_windows(picture[None], (box,))[0]
-            for picture, box in zip(luma, boxes, strict=True)
-            if box is not None
+        first = len(self._margins)
+        self._margins += map(flat_margins, luma)
+        self._framed += [
+            (first + at, luma[at].copy())
+            for at, margins in enumerate(self._margins[first:])
+            if margins is None or any(margins)
         ]
+        if len(self._framed) >= _JUDGED_AT_ONCE:
+            self._hash_framed()
         self._hashed.append(
             (
                 picture_quality(luma),
-                np.array([box is not None for box in boxes], np.uint8),
                 hash_windows(luma, (_EVERYTHING,)),
                 hash_windows(luma[(parts & _HAS_HALVES) > 0], _HALVES),
                 hash_windows(luma[(parts & _HAS_CROPS) > 0], _CROPS),
-                np.concatenate([np.zeros((0, HASH_BYTES), np.uint8), *inside]),
             )
         )
+
+    def _hash_framed(self) -> None:
+        """Hash what lies inside of the bars of the pictures that wait."""
+        framed, self._framed = self._framed, []
+        boxes = boxes_inside(self._margins, [self._margins[at] for at, _ in framed])
+        for (at, picture), box in zip(framed, boxes, strict=True):
+            if box is not None:
+                self._parts[at] |= _HAS_BARS
+                self._inside.append(hash_windows(picture[None], (box,))[0])
 
 
 def hash_windows(luma: Luma, windows: Sequence[Box]) -> Bytes:
@@ -274,54 +285,3 @@ def picture_quality(luma: Luma) -> NDArray[np.uint8]:
 def _mean_step(one: Luma, two: Luma) -> float:
     """The mean difference in whole percent of the range, smaller ones not counted."""
     return float(cv2.mean(cv2.LUT(cv2.absdiff(one, two), _WHOLE_PERCENT))[0])
-
-
-def inside_bars(picture: Luma) -> Box | None:
-    """Where a picture lies inside of flat dark bars; None without bars.
-
-    Bars are as high below as above, and as wide on the left as on the right: what is dark at one
-    end only is the picture.
-    """
-    edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
-    if min(int(edge.max()) for edge in edges) >= _LIT:
-        return None
-    rows = _bars_along(picture, 1, marked=True)
-    first = round(rows * len(picture))
-    between = picture[first : len(picture) - first]
-    columns = _bars_along(between, 0, marked=not rows)
-    return (rows, 1 - rows, columns, 1 - columns) if rows or columns else None
-
-
-def _bars_along(picture: Luma, axis: int, *, marked: bool) -> float:
-    """The share that dark lines take at each end; they may have marks on them."""
-    lines = picture if axis else picture.T
-    if np.count_nonzero(lines[[0, -1]] >= _LIT, axis=1).max() > _MARKED * lines.shape[1]:
-        return 0.0
-    brightest = picture.max(axis)
-    lit = cv2.reduce(cv2.compare(picture, _LIT, cv2.CMP_GE), axis, cv2.REDUCE_AVG).ravel() / 255
-    mean = cv2.reduce(picture, axis, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel()
-    ends = (brightest, lit, mean), (brightest[::-1], lit[::-1], mean[::-1])
-    found = min(_bar(*end, marked) for end in ends)
-    return found if found <= _LARGEST_BAR else 0.0
-
-
-def _bar(
-    brightest: Luma, lit: NDArray[np.float64], mean: NDArray[np.float32], marked: bool
-) -> float:
-    """The share of the lines of a bar at the beginning.
-
-    A bar is black, or dark but for a mark on it and followed by lines that are mostly not. The
-    line behind it is part bar, part picture, by as much as it is darker than the next one.
-    """
-    count = _beginning(lit <= _MARKED) if marked else 0
-    if not 1 < count < len(lit) - 1 or lit[count + 1] < _PICTURE_LIT:
-        count = _beginning(brightest < _BLACK)
-        if not 1 < count < len(lit) - 1:
-            return 0.0
-    covered = 1 - float(np.clip(mean[count] / max(float(mean[count + 1]), 1.0), 0.0, 1.0))
-    return (count + round(covered * 2) / 2) / len(lit)
-
-
-def _beginning(flags: NDArray[np.bool_]) -> int:
-    """How many flags are set before the first that is not."""
-    return int(np.argmin(flags)) if not flags.all() else len(flags)

@@ -10,7 +10,8 @@ RGB frames in batches (`update`), and takes the signals at the end:
 
 No value depends on anything but its frame and the one before. A source may therefore be measured
 in chunks: each chunk but the first starts with the last frame of the one in front as a lead-in
-(`finish(skip=1)`), and `join_signals` gives the very columns of one long pass.
+(`finish(skip=1)`), and `join_signals` gives the very columns of one long pass. What lies inside of
+bars is the exception (`hash_inside`): bars are judged over the chunk.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ import pytest
 from numpy.typing import NDArray
 
 from curation.dedup.hashes import BITS, View, as_words, between, distance, seen
+from curation.signals.bars import boxes_inside, flat_margins
 from curation.signals.pictures import (
     CROPS,
     HASH_BYTES,
     PictureHasher,
     PictureHashes,
     hash_windows,
-    inside_bars,
     picture_quality,
 )
 
@@ -88,17 +88,52 @@ def test_a_crop_is_the_hash_of_its_window(picture, share: float) -> None:
     assert near.argmin() == CROPS.index(share)
 
 
-def test_bars_are_seen_through(picture) -> None:
-    framed = np.zeros((448 + 160, 768), np.uint8)
-    framed[80:528] = picture
-    assert inside_bars(small(picture)) is None
-    inside = inside_bars(small(framed))
-    assert inside is not None
-    assert inside[:2] == (pytest.approx(80 / 608, abs=0.01), pytest.approx(528 / 608, abs=0.01))
-    found = _all(small(framed))
+@pytest.mark.parametrize("level", [0, 90, 235], ids=["black", "grey", "white"])
+@pytest.mark.parametrize("axis", [0, 1], ids=["letterbox", "pillarbox"])
+def test_bars_are_seen_through(picture, level: int, axis: int) -> None:
+    around = [(0, 0), (0, 0)]
+    around[axis] = (80, 80)
+    framed = small(np.pad(picture, around, constant_values=level))
+    assert flat_margins(small(picture)) == (0, 0)
+    margins = flat_margins(framed)
+    assert margins is not None
+    expected = [0.0, 0.0]
+    expected[axis] = 80 / (picture.shape[axis] + 160)
+    assert margins == pytest.approx(expected, abs=0.01)
+    found = _all(framed)
     assert found.with_bars.tolist() == [0]
     assert distance(as_words(found.inside), hashed(small(picture)))[0] <= 31
     assert not len(_all(small(picture)).inside)
+
+
+def test_bars_are_what_nearly_all_frames_have() -> None:
+    barred, dark_scene, too_dark, titled = (0.1, 0.0), (0.2, 0.15), None, (0.02, 0.0)
+    frames = [barred] * 15 + [dark_scene] * 20 + [too_dark] * 20 + [titled] * 2
+    wanted = [barred, dark_scene, too_dark, titled]
+    steady = (0.1, 0.9, 0.0, 1.0)
+    assert boxes_inside(frames, wanted) == [steady, steady, steady, (0.02, 0.98, 0.0, 1.0)]
+
+
+def test_where_many_frames_have_no_bars_each_is_taken_by_itself() -> None:
+    found = boxes_inside([(0.1, 0.0)] * 5 + [(0.0, 0.0)] * 2, [(0.1, 0.0), (0.0, 0.0), None])
+    assert found == [(0.1, 0.9, 0.0, 1.0), None, None]
+
+
+def test_the_dark_edges_of_scenes_are_no_bars(picture) -> None:
+    """Night around a lit window, inside of bars, then the whole picture inside of the same bars."""
+    night = np.zeros_like(picture)
+    night[120:330, 200:560] = picture[120:330, 200:560]
+    bars = [(64, 64), (0, 0)]
+    hasher = PictureHasher(Fraction(1, 8))
+    for frame, shown in enumerate([night] * 6 + [picture] * 2):
+        hasher.look(frame, frame, small(np.pad(shown, bars)), 0.0)
+    found = hasher.finish()
+    assert found.with_bars.tolist() == list(range(8))
+    apart = distance(
+        as_words(found.inside),
+        np.stack([hashed(small(night))[0]] * 6 + [hashed(small(picture))[0]] * 2),
+    )
+    assert apart.max() <= 24
 
 
 def _all(luma: NDArray[np.uint8]) -> PictureHashes:
