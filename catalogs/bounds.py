@@ -58,6 +58,16 @@ class Bound:
             f"where ({self.others}) and isfinite({value})"
         )
 
+    @property
+    def passed(self) -> str:
+        """SQL over the `value` of that query: it is on the right side of the limit."""
+        return f"value {self.sign} {self.limit!r}::double"
+
+    @property
+    def distance(self) -> str:
+        """SQL of how far it is from the limit."""
+        return f"abs(value - {self.limit!r}::double)"
+
     def __str__(self) -> str:
         return f"{self.value} {self.sign} {self.limit:g}"
 

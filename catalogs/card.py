@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from catalogs.amounts import hours, time_text
 from catalogs.charts import Bar, bar_chart, histogram_chart, short_number
 from catalogs.chosen import Chosen
 from catalogs.datasheet import datasheet
@@ -182,19 +183,6 @@ def card_text(facts: Facts, charts: Sequence[str], tables: Sequence[str] = ()) -
         _citation(facts),
     ]
     return f"---\n{head}---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
-
-
-def hours(value: float) -> str:
-    """Hours with as many digits as say something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def time_text(in_hours: float) -> str:
-    """A length of time in the unit that suits it."""
-    for unit, size in (("hours", 1.0), ("minutes", 60.0)):
-        if in_hours * size >= 2:
-            return f"{hours(in_hours * size)} {unit}"
-    return f"{hours(in_hours * 3600)} seconds"
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

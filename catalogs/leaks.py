@@ -17,7 +17,7 @@ from catalogs.duplicates import Pair, duplicate_pairs, searches
 from catalogs.errors import ClipmillError
 from catalogs.recipe import Dedup, NearDuplicates
 
-__all__ = ["Leak", "LeakError", "Leaks", "OnLeaks", "find_leaks"]
+__all__ = ["Leak", "LeakError", "Leaks", "OnLeaks", "find_leaks", "twin_rules"]
 
 OnLeaks: TypeAlias = Literal["error", "allow"]
 _SHOWN = 5
@@ -80,7 +80,7 @@ def find_leaks(chosen: Chosen) -> Leaks:
     session = chosen.session
     if len(chosen.splits()) < 2:
         return Leaks(searched=True)
-    dedup = _rules(chosen)
+    dedup = twin_rules(chosen)
     if dedup is None:
         return Leaks(searched=False)
     clips = (
@@ -92,8 +92,8 @@ def find_leaks(chosen: Chosen) -> Leaks:
     return Leaks(_is_searched(chosen, dedup), tuple(_across(chosen, pairs)))
 
 
-def _rules(chosen: Chosen) -> Dedup | None:
-    """The recipe's own rules, else the usual ones if their search was made."""
+def twin_rules(chosen: Chosen) -> Dedup | None:
+    """What counts as the same: by the recipe, else as usual if that search was made."""
     made = chosen.selection.recipe.dedup if chosen.selection else None
     if made is not None and (made.near or made.semantic):
         return made

@@ -106,9 +106,8 @@ def _strata(gate: Gate) -> Iterator[tuple[str, str]]:
     """SQL of the clips of each side of each limit, and how far they are from it."""
     bounds = bounds_of(gate.predicate)
     for bound in bounds:
-        passed = f"value {bound.sign} {bound.limit!r}::double"
-        for side in (passed, f"not ({passed})"):
-            yield f"from ({bound.query}) where {side}", f"abs(value - {bound.limit!r}::double)"
+        for side in (bound.passed, f"not ({bound.passed})"):
+            yield f"from ({bound.query}) where {side}", bound.distance
     if not bounds:
         for side in ("", "not "):
             verdict = f"{side}coalesce((\n{gate.predicate}\n), false)"

@@ -11,21 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from catalogs.amounts import duration_text
+
 __all__ = ["Progress", "Tally", "Watchdog", "duration_text"]
 
 LOG_EVERY_S = 15.0
 REDRAW_EVERY_S = 0.5
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds as a person would say them: 12 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
 
 
 @dataclass(slots=True)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from catalogs.card import card_text, draw_charts, front_matter, markdown_table, time_text
+from catalogs.amounts import time_text
+from catalogs.card import card_text, draw_charts, front_matter, markdown_table
 from catalogs.catalog import Catalog
 from catalogs.charts import Bar, Histogram, bar_chart, histogram_chart, nice_ticks, short_number
 from catalogs.chosen import choose
