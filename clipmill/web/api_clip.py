@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from clipmill.web.answers import ClipId, answer
 from clipmill.web.api_media import MediaState
 from clipmill.web.clip_facts import clip_facts, twins_of
-from clipmill.web.clip_tokens import shown_window, token_sets, wanted
+from clipmill.web.clip_tokens import as_joints, shown_window, token_sets, wanted
 from clipmill.web.decoded import packed_pair
 from clipmill.web.sources import find_clip
 from clipmill.web.state import ViewerState
@@ -37,11 +37,14 @@ def clip(
 
 @router.get("/timeline")
 def timeline(
-    viewer: ViewerState, clip_id: ClipId, bins: Annotated[int, Query(ge=1, le=MOST_BINS)] = 800
+    viewer: ViewerState,
+    clip_id: ClipId,
+    bins: Annotated[int, Query(ge=1, le=MOST_BINS)] = 800,
+    around: Annotated[float | None, Query(ge=0, le=1000)] = None,
 ) -> Response:
     """The signals of the clip's source, and where it was cut."""
     with viewer.session() as session:
-        return answer(timeline_of(session, find_clip(session, clip_id), bins))
+        return answer(timeline_of(session, find_clip(session, clip_id), bins, around))
 
 
 @router.get("/twins")
@@ -75,6 +78,8 @@ def decoded_window(
         found = find_clip(session, clip_id)
         want = wanted(session, found, table, window)
     original, back, error = media.decoded(found, want)
+    if want.transform.features:
+        original, back = (as_joints(want.transform.features, array) for array in (original, back))
     row = want.window.row
     tick = Fraction(row["time_base_num"], row["time_base_den"])
     head = {
@@ -82,6 +87,6 @@ def decoded_window(
         "error": error,
         "unit": "mm" if want.transform.features else "dB",
         "fps": row["frames"] / float((row["end_pts"] - row["start_pts"]) * tick),
-        "features": want.transform.features,
+        "is_take": bool(want.transform.features),
     }
     return Response(packed_pair(head, original, back), media_type="application/octet-stream")

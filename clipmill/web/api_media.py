@@ -68,6 +68,7 @@ def play(viewer: ViewerState, media: MediaState, clip_id: ClipId) -> Response:
             "start_s": playable.start_s,
             "end_s": playable.end_s,
             "is_whole": playable.is_whole,
+            "has_sound": found.source["audio_codec"] is not None,
             "frames": found.clip["frames"],
             "fps": found.clip["fps"],
             "first_frame": found.clip["start_frame"],

@@ -23,11 +23,19 @@ from catalogs.timebase import Span
 from clipmill.web.sources import FoundClip
 from tokenize_jobs.clips import ChosenClip, frame_times
 from tokenize_jobs.shards import packings, unpack
-from tokenize_jobs.takes import take_windows
+from tokenize_jobs.takes import FEATURES, take_windows
 from tokenize_jobs.transform import Transform
 from tokenize_jobs.windows import clip_windows
 
-__all__ = ["MOST_POSITIONS", "StoredWindow", "Wanted", "shown_window", "token_sets", "wanted"]
+__all__ = [
+    "MOST_POSITIONS",
+    "StoredWindow",
+    "Wanted",
+    "as_joints",
+    "shown_window",
+    "token_sets",
+    "wanted",
+]
 
 MOST_POSITIONS = 100_000
 """Larger windows are not drawn."""
@@ -184,6 +192,11 @@ def wanted(session: Session, found: FoundClip, table: str, index: int) -> Wanted
         cut = clip_windows(clip["clip_id"], span, times, None, transform)
         pts = next(item.pts for item in cut if item.window.index == index)
     return Wanted(settings["tokenizer"], window, transform, pts, values)
+
+
+def as_joints(features: str, values: Array) -> Array:
+    """Features of a take as joints: (frames, joints, 3) in metres."""
+    return np.asarray(FEATURES[features].joints(values.astype(np.float64)), np.float32)
 
 
 def _transform(stored: Mapping[str, Any]) -> Transform:

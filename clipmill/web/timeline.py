@@ -60,10 +60,23 @@ _TAKE = (
 )
 
 
-def timeline_of(session: Session, found: FoundClip, bins: int) -> dict[str, Any]:
-    """Signals of a clip's source in bins, and the clips of the same cutting."""
+def timeline_of(
+    session: Session, found: FoundClip, bins: int, around: float | None = None
+) -> dict[str, Any]:
+    """Signals of a clip's source in bins, and the clips of the same cutting.
+
+    Args:
+        session: of the catalog.
+        found: the clip.
+        bins: places along the time.
+        around: show so many lengths of the clip on both sides of it; None shows the whole source.
+    """
     source = found.source
     start_s, end_s = _extent(source)
+    if around is not None:
+        margin = around * found.clip["duration_s"]
+        start_s = max(start_s, found.clip["start_s"] - margin)
+        end_s = min(end_s, found.clip["end_s"] + margin)
     is_take = source["kind"] == "mocap"
     shown = _TAKE if is_take else _VIDEO
     times, curves = _stored(session, source["source_id"], shown, "motion" if is_take else "video")
@@ -120,7 +133,7 @@ def _flat(rows: pa.Table, name: str) -> NDArray[Any]:
 
 def binned(times: Times, values: Values, edges: Times) -> dict[str, Any]:
     """Smallest and largest value in each bin, None where there is none, and over all."""
-    good = np.isfinite(values)
+    good = np.isfinite(values) & (times >= edges[0]) & (times < edges[-1])
     times, values = times[good], values[good]
     if not len(values):
         return {"low": [], "high": [], "smallest": None, "largest": None}
