@@ -62,8 +62,7 @@ def _views(frame: Any) -> Planes:
 
 
 def _view(plane: Any) -> Plane:
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return rows[: plane.height, : plane.width]
+    return np.ndarray((plane.height, plane.width), np.uint8, plane, 0, (plane.line_size, 1))
 
 
 @cache
