@@ -1,6 +1,9 @@
 """HumanML3D's 263 motion features as joint positions, with gradients: for a joint loss.
 
-fit(model, feed, settings, folder, joints=humanml_joints)
+    fit(model, feed, settings, folder, joints=humanml_joints)
+
+Joints follow from the first 67 features; a model of `features[..., ESSENTIAL]` learns none of the
+rest, which only repeats them (MARDM, arXiv 2411.16575).
 """
 
 from __future__ import annotations
@@ -9,13 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["humanml_joints"]
+__all__ = ["ESSENTIAL", "humanml_joints"]
 
 _JOINTS = 22
 
+ESSENTIAL = slice(0, 4 + 3 * (_JOINTS - 1))
+"""The root's rates and height, and the positions of the other joints."""
+
 
 def humanml_joints(features: Tensor) -> Tensor:
-    """Features (B, T, 263) to joints (B, T, 22, 3) in metres, the first root above the origin.
+    """Features (B, T, 67 or more) to joints (B, T, 22, 3) in metres, the first above the origin.
 
     The first four are the root's turning rate (half the angle a frame), its velocity over the
     ground and its height; then come the positions of the other joints as seen from it. A frame's
