@@ -33,18 +33,28 @@ _STEADY_PERCENT = 10
 """Frames that may have less than the bars: a title lies over them, or they begin later."""
 
 
-def flat_margins(picture: Luma) -> Margins | None:
-    """How far flat lines of one level reach into a picture; None where too little else is seen.
+def flat_margins(pictures: Luma) -> list[Margins | None]:
+    """How far flat lines of one level reach into each picture; None where too little else is seen.
 
     Bars are as high below as above, and as wide on the left as on the right: what is flat at one
     end only is the picture.
     """
-    rows = _along(picture)
-    if rows > _LARGEST_BAR:
-        return None
-    first = round(rows * len(picture))
-    columns = _along(picture[first : len(picture) - first].T, may_be_marked=not rows)
-    return (rows, columns) if columns <= _LARGEST_BAR else None
+    found: list[Margins | None] = []
+    across = _flat_ends(pictures[:, [0, -1]])
+    along = _flat_ends(pictures[:, :, [0, -1]].swapaxes(1, 2))
+    for picture, row_level, column_level in zip(pictures, across, along, strict=True):
+        rows = _share_of_lines(picture, row_level)
+        if rows > _LARGEST_BAR:
+            found.append(None)
+            continue
+        columns = picture.T
+        if rows:
+            first = round(rows * len(picture))
+            columns = columns[:, first : len(picture) - first]
+            column_level = _flat_ends(columns[None, [0, -1]])[0]
+        share = _share_of_lines(columns, column_level, may_be_marked=not rows)
+        found.append((rows, share) if share <= _LARGEST_BAR else None)
+    return found
 
 
 def boxes_inside(
@@ -74,11 +84,22 @@ def _box(margins: Margins | None, steady: Margins) -> Box | None:
     return (rows, 1 - rows, columns, 1 - columns) if rows or columns else None
 
 
-def _along(lines: Luma, *, may_be_marked: bool = True) -> float:
-    """The share that flat lines take at each end; they may have marks on them."""
-    ends = lines[[0, -1]]
-    level = int(np.partition(ends, ends.size // 2, axis=None)[ends.size // 2])
-    if np.count_nonzero(cv2.absdiff(ends, level) >= _LIT, axis=1).max() > _MARKED * ends.shape[1]:
+def _flat_ends(ends: Luma) -> list[int | None]:
+    """The level of (n, 2, w) first and last lines, None where one of them is not flat."""
+    count, _, length = ends.shape
+    samples = ends.reshape(count, -1)
+    levels = np.partition(samples, length, axis=1)[:, length]
+    away = cv2.absdiff(samples, np.repeat(levels[:, None], 2 * length, axis=1))
+    lit = np.count_nonzero(away.reshape(ends.shape) >= _LIT, axis=2).max(axis=1)
+    flat = lit <= _MARKED * length
+    return [
+        level if is_flat else None for level, is_flat in zip(levels.tolist(), flat, strict=True)
+    ]
+
+
+def _share_of_lines(lines: Luma, level: int | None, *, may_be_marked: bool = True) -> float:
+    """The share that flat lines of one level take at each end; they may have marks on them."""
+    if level is None:
         return 0.0
     away = cv2.absdiff(lines, level)
     brightest = away.max(1)

@@ -224,7 +224,7 @@ class PictureHasher:
         parts = np.array(self._parts[-len(luma) :])
         self._staged = []
         first = len(self._margins)
-        self._margins += map(flat_margins, luma)
+        self._margins += flat_margins(luma)
         self._framed += [
             (first + at, luma[at].copy())
             for at, margins in enumerate(self._margins[first:])

@@ -94,8 +94,8 @@ def test_bars_are_seen_through(picture, level: int, axis: int) -> None:
     around = [(0, 0), (0, 0)]
     around[axis] = (80, 80)
     framed = small(np.pad(picture, around, constant_values=level))
-    assert flat_margins(small(picture)) == (0, 0)
-    margins = flat_margins(framed)
+    assert flat_margins(small(picture)[None]) == [(0, 0)]
+    (margins,) = flat_margins(framed[None])
     assert margins is not None
     expected = [0.0, 0.0]
     expected[axis] = 80 / (picture.shape[axis] + 160)
