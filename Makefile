@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/clipmill demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

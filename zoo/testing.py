@@ -49,7 +49,7 @@ def learned(
     """`tokenizer`, trained on the one batch `x` until the loss is below `goal` or `steps` are over;
     in eval mode."""
     tokenizer.train()
-    optimiser = torch.optim.AdamW(tokenizer.parameters(), rate, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(tokenizer.parameters(), rate, weight_decay=0.0, fused=True)
     for step in range(steps):
         torch.manual_seed(step)
         loss = training_loss(tokenizer, x)

@@ -31,7 +31,9 @@ def tiny(name: str) -> Generator:
 def learn(model: Generator, steps: int, batch: int = 32) -> None:
     """A few seconds of training."""
     model.train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0, betas=(0.9, 0.95))
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=3e-3, weight_decay=0.0, betas=(0.9, 0.95), fused=True
+    )
     rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.1)
     for step in range(steps):
         torch.manual_seed(step)

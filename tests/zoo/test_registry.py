@@ -125,7 +125,7 @@ def test_one_batch_can_be_learned(name: str) -> None:
     x = example(tokenizer)
     if hasattr(tokenizer, "fit_normalizer"):
         tokenizer.fit_normalizer(x)
-    optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=1e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=1e-3, weight_decay=0.0, fused=True)
     first = lowest = math.inf
     for step in range(400):
         torch.manual_seed(step % 4)
