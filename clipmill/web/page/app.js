@@ -108,14 +108,19 @@ async function showFrame() {
     .map(({ address, title }) => h("a", { href: address }, title)));
 }
 
+// Not awaited here: the areas import this module, which must be whole by then.
+async function start() {
+  try {
+    await showFrame();
+    await render();
+  } catch (error) {
+    fill(document.getElementById("content"), notice(error));
+    if (error.problem === undefined) throw error;
+  }
+}
+
 hideToken();
 setUpTheme();
 document.addEventListener("click", followLinks);
 addEventListener("popstate", render);
-try {
-  await showFrame();
-  await render();
-} catch (error) {
-  fill(document.getElementById("content"), notice(error));
-  if (error.problem === undefined) throw error;
-}
+start();
