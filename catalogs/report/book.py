@@ -17,7 +17,10 @@ from catalogs.licence import Policy
 from catalogs.report.markup import Html, Part, tag, together
 from catalogs.report.pictures import DrawTake, Pictures
 
-__all__ = ["Book", "open_book"]
+__all__ = ["CAPTION_VERDICTS", "Book", "open_book"]
+
+CAPTION_VERDICTS = "scores/captions"
+"""Where the checks of captions are kept."""
 
 _CLIP = "clip_id, kind, source_id, start_pts, end_pts, start_frame, end_frame, start_s, end_s"
 _NOTHING_LEAVES = Policy.of()
@@ -66,6 +69,11 @@ class Book:
         ]
         return tag("div", shown, class_="strips") if shown else Html("")
 
+    def names(self, clip_ids: Sequence[str]) -> dict[str, str]:
+        """The files that clips are of, as they may be shown: no folders, no credentials."""
+        self._fetch(clip_ids)
+        return {clip_id: self._clips[clip_id]["name"] or clip_id[:12] for clip_id in clip_ids}
+
     def _fetch(self, clip_ids: Sequence[str]) -> None:
         missing = [clip_id for clip_id in clip_ids if clip_id not in self._clips]
         if not missing:
@@ -86,7 +94,13 @@ class Book:
         frame = tag("div", pictures or tag("span", "no picture"), class_="film")
         name = tag("span", clip["name"], class_="name")
         words = together(name, " ", tag("span", place, class_="quiet"), tag("div", note))
-        return tag("figure", frame, tag("figcaption", words), title=clip["clip_id"])
+        return tag(
+            "figure",
+            frame,
+            tag("figcaption", words),
+            class_="take" if clip["kind"] == "mocap" else None,
+            title=clip["clip_id"],
+        )
 
 
 @contextmanager

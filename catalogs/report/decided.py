@@ -10,7 +10,7 @@ from catalogs.edges import Edge, Near, edges_of
 from catalogs.funnel import Funnel, Step
 from catalogs.gates import Grammar
 from catalogs.query import wide_columns
-from catalogs.report.book import Book
+from catalogs.report.book import CAPTION_VERDICTS, Book
 from catalogs.report.markup import Html, Part, Section, number, section, tag, together
 from catalogs.report.svg import histogram
 
@@ -155,7 +155,11 @@ def measures(book: Book) -> Section | None:
     if not book.cover:
         return None
     named = _named_by_gates(book)
-    others = [s for s in book.cover.spreads if s.column.name not in named and _is_telling(s)]
+    others = [
+        spread
+        for spread in book.cover.spreads
+        if _measured_by(book, spread.column.name) and spread.column.name not in named
+    ]
     charts = [_spread_chart(spread) for spread in others[:_MOST_MEASURES]]
     return section(
         "measures",
@@ -176,11 +180,10 @@ def _named_by_gates(book: Book) -> set[str]:
     }
 
 
-def _is_telling(spread: Spread) -> bool:
-    """Whether a column says something of the clips rather than of where they lie in a file."""
-    name = spread.column.name
-    places = ("start_s", "end_s", "start_frame", "end_frame", "bytes")
-    return name not in places and not name.startswith("source_")
+def _measured_by(book: Book, column: str) -> str | None:
+    """The operator whose column it is; None for what comes with the file or judges captions."""
+    table, _ = book.chosen.session.operators.get(column, (CAPTION_VERDICTS, ""))
+    return None if table == CAPTION_VERDICTS else table
 
 
 def balance(book: Book) -> Section | None:
@@ -188,7 +191,7 @@ def balance(book: Book) -> Section | None:
     cover = book.cover
     if not cover:
         return None
-    telling = {_counts(item): item for item in reversed(cover.groups) if item.by not in _NAMES}
+    telling = {_counts(item): item for item in reversed(cover.groups) if _divides(book, item.by)}
     shown = sorted(telling.values(), key=_unevenness, reverse=True)[:_MOST_COLUMNS]
     if not shown:
         return None
@@ -202,6 +205,13 @@ def balance(book: Book) -> Section | None:
         "Balance",
         tag("div", [_groups(item, cover) for item in shown], class_="pair"),
         lead=lead,
+    )
+
+
+def _divides(book: Book, column: str) -> bool:
+    """Whether a column tells what is in the clips, rather than which file they are of."""
+    return column not in _NAMES and (
+        column not in book.chosen.session.operators or _measured_by(book, column) is not None
     )
 
 

@@ -6,7 +6,7 @@ CSS = """
 :root {
   --paper: #fbfaf8; --card: #ffffff; --ink: #1d2430; --quiet: #667085; --line: #e4e2dd;
   --strong: #3f6fb5; --pale: #b9cbe6; --track: #eceae5; --limit: #b45309;
-  --good: #047857; --bad: #b42318; --good-soft: #e3f4ec; --bad-soft: #fdeceA; --shade: #0000000f;
+  --good: #047857; --bad: #b42318; --good-soft: #e3f4ec; --bad-soft: #fdecea; --shade: #0000000f;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -60,6 +60,7 @@ figure { margin: 0; min-width: 0; }
 .film { display: flex; gap: 2px; height: 92px; border-radius: 8px; overflow: hidden;
   background: var(--track); }
 .film img { flex: 1 1 0; min-width: 0; height: 100%; object-fit: cover; }
+.take .film { background: #fff; } .take img { object-fit: contain; }
 .film span { margin: auto; color: var(--quiet); font-size: 12px; }
 figcaption { font-size: 13px; line-height: 1.4; margin-top: 5px; overflow-wrap: anywhere; }
 figcaption p { margin: 3px 0; }
@@ -68,7 +69,7 @@ figcaption p { margin: 3px 0; }
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); }
 .pair > div { min-width: 0; }
 ul, ol { list-style: none; margin: 0; padding: 0; }
-.bars li { display: grid; grid-template-columns: minmax(90px, 9em) 1fr minmax(110px, auto);
+.bars li { display: grid; grid-template-columns: minmax(90px, 11em) 1fr minmax(110px, auto);
   gap: 0 12px; align-items: center; padding: 3px 0; }
 .bars .quiet { text-align: right; font-variant-numeric: tabular-nums; }
 .label { overflow-wrap: anywhere; }
@@ -95,13 +96,15 @@ ul, ol { list-style: none; margin: 0; padding: 0; }
 .chart .limit { fill: var(--limit); }
 .chart .limit-text { fill: var(--limit); font-weight: 600; }
 .mark { font-weight: 600; }
-.mark.in, .mark.out { border-radius: 5px; padding: 1px 7px; font-size: 12px; }
+.mark.in, .mark.out { border-radius: 5px; padding: 1px 7px; font-size: 12px;
+  width: fit-content; }
 .mark.in { color: var(--good); background: var(--good-soft); }
 .mark.out { color: var(--bad); background: var(--bad-soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; }
 th, td { text-align: left; vertical-align: top; padding: 6px 14px 6px 0;
-  border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+  border-top: 1px solid var(--line); overflow-wrap: break-word; }
+.facts td { overflow-wrap: anywhere; }
 thead th { border-top: 0; color: var(--quiet); font-weight: 500; font-size: 13px;
   white-space: nowrap; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }

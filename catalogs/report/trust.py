@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from catalogs.amounts import counted
 from catalogs.duplicates import DuplicateGroup, Pair, duplicate_groups, searches
@@ -52,7 +51,7 @@ def _group(book: Book, group: DuplicateGroup) -> Html:
         for m in group.members[:_MOST_MEMBERS]
     ]
     more = len(group.members) - len(notes)
-    names = {m.clip_id: Path(m.uri or m.clip_id[:12]).name for m in group.members}
+    names = book.names([member.clip_id for member in group.members])
     return tag(
         "article",
         book.strips(notes, count=2),

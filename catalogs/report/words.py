@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 from catalogs.amounts import human_bytes
 from catalogs.query import sql_name
-from catalogs.report.book import Book
+from catalogs.report.book import CAPTION_VERDICTS, Book
 from catalogs.report.markup import Html, Part, Section, number, section, table, tag, together
 
 __all__ = ["captions", "tokens"]
 
 _EXAMPLES = 8
-_TEXTS = 4
-_VERDICTS = "scores/captions"
+_TEXTS = 3
 _COUNTS = frozenset({"caption_count", "caption_good", "caption_faults"})
 
 
@@ -50,7 +49,7 @@ def _spent(book: Book) -> str:
 
 def _checks(book: Book) -> list[Html]:
     """How many clips have a caption with each fault."""
-    if not book.has(_VERDICTS):
+    if not book.has(CAPTION_VERDICTS):
         return [
             tag("p", "Nobody has checked them: ", tag("code", "clipmill captions CATALOG --qa"))
         ]
@@ -73,14 +72,14 @@ def _check_names(book: Book) -> list[str]:
     return [
         name
         for name, (owner, _) in book.chosen.session.operators.items()
-        if owner == _VERDICTS and name not in _COUNTS
+        if owner == CAPTION_VERDICTS and name not in _COUNTS
     ]
 
 
 def _examples(book: Book) -> list[tuple[str, Part]]:
     """Clips drawn by lot, one of each source first, with some of their captions."""
     flags = "''"
-    if book.has(_VERDICTS):
+    if book.has(CAPTION_VERDICTS):
         names = ", ".join(f"nullif({sql_name(name)}, '')" for name in _check_names(book))
         flags = f"coalesce(concat_ws('; ', {names}), '')"
     rows = book.rows(
