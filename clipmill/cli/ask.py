@@ -94,8 +94,10 @@ def schema(
       clipmill schema corpus clips
       clipmill schema corpus scores/motion --json
     """
+    from clipmill.columns import columns_of
+
     source = open_catalog(catalog, at)
-    rows = _tables(source) if table is None else _columns(source, table)
+    rows = _tables(source) if table is None else columns_of(source, table)
     if as_json:
         print_json(rows)
     elif table is None:
@@ -115,44 +117,6 @@ def _tables(catalog: Catalog) -> list[dict[str, Any]]:
             "meaning": catalog.spec(name).meaning,
         }
         for name in catalog.tables()
-    ]
-
-
-def _columns(catalog: Catalog, table: str) -> list[dict[str, Any]]:
-    """The columns of a table under either of its names, or of the wide view."""
-    from catalogs.schema import view_name
-
-    if table == "clips":
-        owned = _wide_columns(catalog)
-    else:
-        names = {view_name(name): name for name in catalog.tables()} | {"clips_all": "clips"}
-        stored = names.get(table, table)
-        owned = [(column.name, stored, column.name) for column in catalog.columns(stored)]
-    rows = []
-    for shown, owner, name in owned:
-        column = next(item for item in catalog.columns(owner) if item.name == name)
-        rows.append(
-            {
-                "column": shown,
-                "type": str(column.type),
-                "unit": column.unit,
-                "meaning": column.meaning,
-                "table": owner,
-            }
-        )
-    return rows
-
-
-def _wide_columns(catalog: Catalog) -> list[tuple[str, str, str]]:
-    """Columns of the view `clips`: name there, table that owns it, name in that table."""
-    from catalogs.query import SOURCE_COLUMNS, Session, source_column
-
-    with Session(catalog) as session:
-        scores = [(shown, owner, name) for shown, (owner, name) in session.operators.items()]
-    return [
-        *((column.name, "clips", column.name) for column in catalog.columns("clips")),
-        *((source_column(name), "sources", name) for name in SOURCE_COLUMNS),
-        *scores,
     ]
 
 

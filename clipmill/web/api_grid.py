@@ -3,32 +3,245 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+import numpy as np
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
-from clipmill.web.answers import answer
-from clipmill.web.state import ViewerState
+from catalogs.errors import NotFoundError
+from catalogs.histograms import histograms, ranges_of
+from catalogs.ledger import find_selection
+from catalogs.query import Session, sql_name
+from clipmill.columns import columns_of
+from clipmill.web.answers import ClipId, answer
+from clipmill.web.clip_table import ClipTable, mentioned
+from clipmill.web.state import Edition, ViewerState
+from clipmill.web.storyboards import SPAN, Posters, picture_at, picture_times
+from clipmill.web.views import MISSING, Asked, clip_table, find_view
+from curation.embed.load import captions_of
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api")
 
+MOST_CELLS = 500
+MOST_VALUES = 40
+MOST_COLUMNS = 64
+FEW_FILTERS = 8
+CELL = ("clip_id", "kind", "start_s", "end_s", "duration_s")
+USUAL = (
+    "kind", "duration_s", "motion_px", "sharpness_median", "luma_mean_255", "text_area",
+    "shake_px", "speed_mean_m_s", "foot_skate_h_s", "short_side_px", "license", "collection",
+)  # fmt: skip
+"""What people filter by, where no recipe says it."""
+
+Text = Annotated[str, Query(max_length=10_000)]
+Texts = Annotated[list[str], Query(max_length=MOST_COLUMNS)]
+PICTURE = {"Cache-Control": "private, max-age=3600"}
+"""A clip's pictures never change: its id holds the source's bytes and the span."""
+
+
+def asked(
+    where: Text = "",
+    text: Text = "",
+    like: Annotated[str, Query(pattern="^[0-9a-f]{0,32}$")] = "",
+    sort: Text = "",
+    ranges: Annotated[list[str], Query(alias="range", max_length=MOST_COLUMNS)] = [],  # noqa: B006
+    values: Annotated[list[str], Query(alias="value", max_length=1_000)] = [],  # noqa: B006
+) -> Asked:
+    """The view that a request asks for."""
+    return Asked(tuple(ranges), tuple(values), where, text, like, sort)
+
+
+View = Annotated[Asked, Depends(asked)]
+
 
 @router.get("/about")
 def about(viewer: ViewerState) -> Response:
-    """What is served."""
-    with viewer.session() as session:
+    """What is served, and what its grid can do."""
+    edition = viewer.edition
+    with edition.session() as session:
         kinds = session.sql("select kind, count(*) from clips group by 1 order by 2 desc").rows()
         cutting = session.cutting
+    tables = edition.catalog.tables()
     return answer(
         {
             "name": Path(viewer.path).name or viewer.path,
             "path": viewer.path,
-            "version": viewer.edition.version,
+            "version": edition.version,
             "cutting": cutting,
             "clips": sum(count for _, count in kinds),
             "kinds": dict(kinds),
             "reviewer": viewer.reviewer,
+            "captions": "captions" in tables,
+            "models": [name.partition("/")[2] for name in tables if name.startswith("embeddings/")],
         }
     )
+
+
+@router.get("/columns")
+def columns(viewer: ViewerState) -> Response:
+    """Columns of `clips` with their meanings, and which of them to offer as filters first."""
+    edition = viewer.edition
+
+    def described() -> dict[str, Any]:
+        rows = columns_of(edition.catalog, "clips")
+        known = [row["column"] for row in rows]
+        return {
+            "columns": [{**row, "role": _role(row["type"])} for row in rows],
+            "filters": _first_filters(edition, known),
+            "tables": sorted({"clips", "clips_all", *edition.catalog.tables()} - {"commits"}),
+        }
+
+    return answer(edition.kept("columns", described))
+
+
+def _role(kind: str) -> str:
+    """How a column is filtered, by its type."""
+    if kind.startswith(("double", "float", "halffloat", "int", "uint", "decimal")):
+        return "number"
+    return {"string": "text", "large_string": "text", "bool": "text"}.get(kind, "other")
+
+
+def _first_filters(edition: Edition, known: list[str]) -> list[str]:
+    """The columns that the gates of the last selection ask of, and the usual ones."""
+    try:
+        gates = find_selection(edition.catalog.at(edition.version)).recipe.gates
+    except NotFoundError:
+        gates = {}
+    found = dict.fromkeys(["kind", *mentioned(" ".join(gates.values()), known)])
+    for name in USUAL:
+        if len(found) < FEW_FILTERS and name in known:
+            found.setdefault(name)
+    return list(found)
+
+
+@router.get("/clips")
+def clips(
+    viewer: ViewerState,
+    view: View,
+    start: Annotated[int, Query(alias="from", ge=0)] = 0,
+    limit: Annotated[int, Query(ge=0, le=MOST_CELLS)] = 60,
+    columns: Texts = [],  # noqa: B006
+) -> Response:
+    """Clips `from` to `from + limit` of a view, with its size."""
+    edition = viewer.edition
+    table = clip_table(edition)
+    found = find_view(edition, view)
+    places = found.page(start, limit)
+    shown = [table.known(name) for name in dict.fromkeys([*CELL, *columns])]
+    _posters(edition, table).fetch(places.tolist())
+    with edition.session() as session:
+        rows = table.rows(session, places, shown)
+        captions = captions_of(session, [row["clip_id"] for row in rows])
+    for row in rows:
+        row["name"] = Path(row["uri"] or "").name
+        row["caption"] = next(iter(captions.get(row["clip_id"], ())), None)
+    return answer(
+        {
+            "version": edition.version,
+            "total": len(found.places),
+            "of": len(table),
+            "condition": found.condition,
+            "from": start,
+            "clips": rows,
+        }
+    )
+
+
+@router.get("/histograms")
+def column_histograms(viewer: ViewerState, columns: Texts) -> Response:
+    """How the numbers of some columns are spread over all clips of the cutting."""
+    edition = viewer.edition
+    table = clip_table(edition)
+    names = tuple(table.known(name) for name in dict.fromkeys(columns))
+
+    def made() -> dict[str, Any]:
+        with edition.session() as session, table.relation(session, names) as relation:
+            ranges = ranges_of(session.sql, relation, names)
+            charts = histograms(session.sql, relation, ranges)
+            present = ", ".join(f"count({sql_name(name)})" for name in names)
+            counts = session.sql(f"select {present} from {relation}").one()
+        medians = {item.name: item.median for item in ranges}
+        return {
+            name: {
+                "measured": count,
+                "median": medians.get(name),
+                "chart": _chart(charts[name]) if name in charts else None,
+            }
+            for name, count in zip(names, counts, strict=True)
+        }
+
+    return answer(edition.kept(f"histograms {names}", made) if names else {})
+
+
+def _chart(histogram: Any) -> dict[str, Any]:
+    return {
+        "low": histogram.low,
+        "high": histogram.high,
+        "counts": list(histogram.counts),
+        "below": histogram.below,
+        "above": histogram.above,
+    }
+
+
+@router.get("/values")
+def column_values(viewer: ViewerState, column: Text) -> Response:
+    """The values of a column that occur most, with how many clips have each."""
+    edition = viewer.edition
+    table = clip_table(edition)
+    name = table.known(column)
+
+    def counted() -> dict[str, Any]:
+        with edition.session() as session, table.relation(session, [name]) as relation:
+            rows = session.sql(
+                f"select {sql_name(name)}::varchar as value, count(*) as clips from {relation} "
+                f"group by 1 order by 2 desc, 1 limit {MOST_VALUES + 1}"
+            ).rows()
+        values = [
+            {"value": MISSING if value is None else value, "clips": count}
+            for value, count in rows[:MOST_VALUES]
+        ]
+        return {"values": values, "more": len(rows) > MOST_VALUES}
+
+    return answer(edition.kept(f"values {name}", counted))
+
+
+def _posters(edition: Edition, table: ClipTable) -> Posters:
+    return edition.kept("posters", lambda: Posters(edition, table))
+
+
+@router.get("/storyboard/{clip_id}")
+def storyboard(clip_id: ClipId, viewer: ViewerState, place: int = -1) -> Response:
+    """The picture that stands for a clip; no content where none is stored.
+
+    `place`, where it is known, spares a search for it.
+    """
+    edition = viewer.edition
+    table = clip_table(edition)
+    poster = _posters(edition, table).get(table.place_of(clip_id, place))
+    if poster is None:
+        return Response(status_code=204)
+    return Response(poster.data, media_type=poster.media_type, headers=PICTURE)
+
+
+@router.get("/storyboard/{clip_id}/times")
+def storyboard_times(clip_id: ClipId, viewer: ViewerState) -> Response:
+    """When the stored pictures of a clip were taken, in ticks of its time base."""
+    with viewer.session() as session:
+        return answer({"pts": picture_times(session, _clip(viewer.edition, session, clip_id))})
+
+
+@router.get("/storyboard/{clip_id}/{pts}")
+def storyboard_picture(clip_id: ClipId, pts: int, viewer: ViewerState) -> Response:
+    """The stored picture of a clip at one of its times."""
+    with viewer.session() as session:
+        data = picture_at(session, _clip(viewer.edition, session, clip_id), pts)
+    return Response(data, media_type="image/jpeg", headers=PICTURE)
+
+
+def _clip(edition: Edition, session: Session, clip_id: str) -> dict[str, Any]:
+    table = clip_table(edition)
+    place = table.place_of(clip_id)
+    return table.rows(session, np.array([place], np.int32), SPAN)[0]

@@ -49,13 +49,12 @@ def create_app(catalog_path: str | Path, *, token: str, reviewer: str | None = N
 
 def _serve_page(app: FastAPI) -> None:
     """The files of the page, by the names that there are: no path is made from a request."""
-    files = {path.name: path for path in PAGE.iterdir() if path.suffix in TYPES}
 
     def file(name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404, "the page has no such file")
-        path = files[name]
-        return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+        for path in PAGE.iterdir():
+            if path.name == name and path.suffix in TYPES:
+                return Response(path.read_bytes(), media_type=TYPES[path.suffix])
+        raise HTTPException(404, "the page has no such file")
 
     def index() -> Response:
         return file("index.html")

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
@@ -24,14 +24,17 @@ from catalogs.catalog import Catalog
 from catalogs.errors import QueryError
 from catalogs.query import Session
 from clipmill.web.answers import BusyError
+from clipmill.web.memo import Memo
 
-__all__ = ["Edition", "Viewer", "ViewerState"]
+__all__ = ["QUESTION_S", "Edition", "Viewer", "ViewerState", "stopped_after"]
 
 SESSIONS = 4
 """Questions that DuckDB works on at once."""
 MEMORY = "2GB"
 QUESTION_S = 20.0
 WAIT_S = 30.0
+VIEWS, KEPT = 16, 256
+"""How many views of the grid, and how many other values, an edition keeps."""
 LOOK_AGAIN_S = 1.0
 """How long the newest version of the catalog is taken for the newest."""
 
@@ -46,8 +49,9 @@ class Edition:
         self.version = catalog.version
         self._idle: queue.LifoQueue[Session] = queue.LifoQueue()
         self._left = threading.Semaphore(SESSIONS)
-        self._kept: dict[str, Any] = {}
-        self._keeping = threading.RLock()
+        self.views = Memo(VIEWS)
+        self.searching = threading.Lock()
+        self._kept = Memo(KEPT)
 
     @contextmanager
     def session(self, seconds: float = QUESTION_S) -> Iterator[Session]:
@@ -57,7 +61,7 @@ class Edition:
         try:
             session = self._take()
             try:
-                with _stopped_after(seconds, session):
+                with stopped_after(seconds, session):
                     yield session
             finally:
                 self._idle.put(session)
@@ -73,12 +77,7 @@ class Edition:
 
     def kept(self, name: str, make: Callable[[], _Value]) -> _Value:
         """A value that is computed once for this version."""
-        if name not in self._kept:
-            with self._keeping:
-                if name not in self._kept:
-                    self._kept[name] = make()
-        value: _Value = self._kept[name]
-        return value
+        return self._kept.get(name, make)
 
 
 class Viewer:
@@ -126,7 +125,7 @@ class Viewer:
 
 
 @contextmanager
-def _stopped_after(seconds: float, session: Session) -> Iterator[None]:
+def stopped_after(seconds: float, session: Session) -> Iterator[None]:
     """Interrupt what a connection does when the time is up."""
     late = threading.Event()
 

@@ -1,0 +1,142 @@
+"""All clips of the newest cutting, by place: their number in the order of file and time.
+
+A view of the grid is an array of places, so that a page at any position of it is a slice. Columns
+of the wide view are read when a filter, a histogram or a cell first needs them and stay in memory
+as Arrow arrays in order of place: a filter then scans nothing but the columns that it names.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from catalogs.errors import NotFoundError, nearest
+from catalogs.query import Session, sql_name, wide_columns
+
+__all__ = ["RELATION", "ClipTable", "Places", "mentioned"]
+
+Places = NDArray[np.int32]
+
+RELATION = "__clips"
+"""What the columns in memory are called in SQL."""
+_BASE = (
+    "clip_id", "source_id", "kind", "start_pts", "end_pts", "start_frame", "end_frame",
+    "start_s", "end_s", "duration_s",
+)  # fmt: skip
+_WORD = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def mentioned(sql: str, columns: Sequence[str]) -> list[str]:
+    """The columns that some SQL can ask for."""
+    lowered = sql.lower()
+    words = set(_WORD.findall(lowered))
+    return [
+        name
+        for name in columns
+        if (name.lower() in words if _WORD.fullmatch(name.lower()) else name.lower() in lowered)
+    ]
+
+
+class ClipTable:
+    """The clips of one edition. Arrays are made once and never changed, so threads share them."""
+
+    def __init__(self, session: Session):
+        self.columns = wide_columns(session)
+        """Every column of the wide view, in order."""
+        rows = session.sql(f"select {', '.join(_BASE)} from clips").arrow().combine_chunks()
+        sources = session.sql("select source_id, uri from sources order by uri, source_id").arrow()
+        self.sources: list[str] = sources["source_id"].to_pylist()
+        self.uris: list[str | None] = sources["uri"].to_pylist()
+        found = pc.index_in(rows["source_id"], sources["source_id"])
+        if found.null_count:  # clips of a source that nobody recorded: they come last
+            found = found.fill_null(len(self.sources))
+            self.sources.append("")
+            self.uris.append(None)
+        starts = rows["start_pts"].fill_null(0)
+        order = np.lexsort((np.asarray(starts), np.asarray(found)))
+        self.source_of: Places = np.asarray(found)[order]
+        """The number of each clip's source in `sources` and `uris`."""
+        self._loaded: dict[str, pa.ChunkedArray] = {
+            name: rows[name].take(order) for name in ("clip_id", *_BASE[2:])
+        }
+        self._loaded["place"] = pa.chunked_array([np.arange(len(order), dtype=np.int32)])
+        self._loading = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.source_of)
+
+    @property
+    def ids(self) -> pa.ChunkedArray:
+        return self._loaded["clip_id"]
+
+    def place_of(self, clip_id: str, guess: int = -1) -> int:
+        """Where a clip is; `guess` is right unless the catalog changed."""
+        if 0 <= guess < len(self) and self.ids[guess].as_py() == clip_id:
+            return guess
+        place = pc.index(self.ids, clip_id).as_py()
+        if place < 0:
+            raise NotFoundError(f"no clip {clip_id} is in this cutting")
+        return int(place)
+
+    def known(self, name: str) -> str:
+        """A column's name, if there is such a column."""
+        if name not in self.columns:
+            raise NotFoundError(f"there is no column {name!r}", hint=nearest(name, self.columns))
+        return name
+
+    def table(self, session: Session, names: Sequence[str]) -> pa.Table:
+        """Columns by place, with the column `place`; those that are missing are read."""
+        self._load(session, names)
+        return pa.table({name: self._loaded[name] for name in dict.fromkeys(("place", *names))})
+
+    @contextmanager
+    def relation(self, session: Session, names: Sequence[str]) -> Iterator[str]:
+        """Columns by place as a relation for SQL; gives its name."""
+        session.connection.register(RELATION, self.table(session, names))
+        try:
+            yield RELATION
+        finally:
+            session.connection.unregister(RELATION)
+
+    def rows(self, session: Session, places: Places, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Clips as rows of some columns, with their `source_id` and `uri`."""
+        found = self.table(session, names).take(pa.array(places))
+        numbers = self.source_of[places].tolist()
+        return [
+            {**row, "source_id": self.sources[number], "uri": self.uris[number]}
+            for row, number in zip(found.to_pylist(), numbers, strict=True)
+        ]
+
+    def _load(self, session: Session, names: Sequence[str]) -> None:
+        with self._loading:
+            missing = [name for name in dict.fromkeys(names) if name not in self._loaded]
+            if missing:
+                self._read(session, missing)
+
+    def _read(self, session: Session, names: Sequence[str]) -> None:
+        session.connection.register("__places", pa.table(self._keys))
+        try:
+            query = (
+                f"select p.place, {', '.join(f'c.{sql_name(name)}' for name in names)} "
+                "from __places p join clips c using (clip_id)"
+            )
+            found = session.sql(query).arrow().combine_chunks()
+        finally:
+            session.connection.unregister("__places")
+        order = np.empty(len(self), np.int64)
+        order[np.asarray(found["place"])] = np.arange(len(self))
+        for name in names:
+            self._loaded[name] = found[name].take(order)
+
+    @cached_property
+    def _keys(self) -> dict[str, pa.ChunkedArray]:
+        return {"clip_id": self.ids, "place": self._loaded["place"]}
