@@ -1,16 +1,19 @@
 """How many planted copies are found, how many strangers are called copies, and at what cost.
 
-    python bench/dedup.py DIR                 copies of every video below DIR, among all of them
+    python bench/dedup.py DIR --work W        copies of every video below DIR, among all of them
     python bench/dedup.py --clips 1000000     made-up clips of ten seconds: time and memory
 
-The first plants one copy of each kind of `catalogs.testing.altered` of each video, curates all of
-them without cutting and searches. A copy counts as found when its original is in a pair with it.
-A pair of two originals that DIR's `ground_truth.json` (in DIR or above it) does not name as one
-family, or as parts of each other, is false, and so is one of their copies.
+The first plants one copy of each kind of `catalogs.testing.altered` of each video, and a part of it
+inside of another video, curates all of them without cutting and searches. Copies and the catalog
+stay in W, so that a second run makes what is missing. A copy counts as found when its original is
+in a pair with it, a part inside of another video when most of it is told at its place. A pair of
+two originals that DIR's `ground_truth.json` (in DIR or above it) does not name as one family, or as
+parts of each other, is false, and so is one of their copies.
 
 The second makes hashes that change as those of footage do, one clip in fifty a noisy copy of
 another, searches them, sorts their anchors for those that come later, and adds a thousand clips
-twice: a catalog that has been searched pays for the new ones only.
+twice: a catalog that has been searched pays for the new ones only. The third does so in a catalog
+on disk, with all that a search reads and writes there.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +38,13 @@ from numpy.typing import NDArray
 from catalogs.catalog import Catalog
 from catalogs.duplicates import duplicate_groups
 from catalogs.recipe import Dedup, NearDuplicates
-from catalogs.testing.altered import ALTERATIONS, render_altered
+from catalogs.testing.altered import (
+    ALTERATIONS,
+    INSIDE_FROM_S,
+    SUBCLIP_S,
+    render_altered,
+    render_inside,
+)
 from curation.dedup import find_near
 from curation.dedup.candidates import Candidate, candidates_among, candidates_between
 from curation.dedup.search import aligned
@@ -46,6 +56,9 @@ from curation.jobs.settings import MillSettings
 from curation.segment import SegmentSettings
 
 NEAR = NearDuplicates()
+INSIDE = "inside"
+KINDS = [*ALTERATIONS, INSIDE]
+LEAST_TOLD_S = 2.0
 BATCH, SECONDS, PER_SECOND = 1000, 10, 8
 COPY_EVERY = 50
 ADDED = 1000
@@ -55,12 +68,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, nargs="?", help="videos, at any depth")
     parser.add_argument("--clips", type=int, nargs="+", help="sizes of made-up corpora")
-    parser.add_argument("--kinds", nargs="+", default=list(ALTERATIONS), choices=ALTERATIONS)
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
+    parser.add_argument("--work", type=Path, help="where copies and the catalog stay")
     options = parser.parse_args()
     figures: dict[str, Any] = {}
     if options.folder is not None:
         with tempfile.TemporaryDirectory(prefix="clipmill-bench-") as work:
-            figures["planted"] = planted(options.folder, options.kinds, Path(work))
+            figures["planted"] = planted(options.folder, options.kinds, options.work or Path(work))
     if options.clips:
         with tempfile.TemporaryDirectory(prefix="clipmill-bench-") as work:
             figures["made_up"] = [made_up(count, Path(work)) for count in options.clips]
@@ -70,41 +84,45 @@ def main() -> None:
 # -- planted copies --------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A planted copy, and the originals of which it shows something."""
+
+    path: Path
+    kind: str
+    of: Path
+    host: Path | None = None
+
+
 def planted(folder: Path, kinds: Sequence[str], work: Path) -> dict[str, Any]:
     originals = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-    copies = work / "copies"
-    copies.mkdir()
-    made: dict[Path, tuple[Path, str]] = {}
-    for original in originals:
-        for kind in kinds:
-            suffix = ".webm" if ALTERATIONS[kind].codec == "libvpx-vp9" else ".mp4"
-            path = copies / f"{original.name}--{kind}{suffix}"
-            try:
-                made[render_altered(original, path, kind)] = original, kind
-            except Exception as error:  # one odd file must not cost the others' figures
-                print(f"not planted: {path.name}: {error}", file=sys.stderr)
+    related = _related(folder)
+    copies = _copies(originals, kinds, related, work / "copies")
     settings = MillSettings(segment=SegmentSettings(detector="none"), operators=())
-    curate([folder, copies], work / "corpus", settings=settings, workers=2, progress=None)
+    curate([folder, work / "copies"], work / "corpus", settings=settings, workers=2, progress=None)
     began = time.perf_counter()
     report = find_near(Catalog.open(work / "corpus"), NEAR)
     search_s = time.perf_counter() - began
-    pairs, scores = _pairs(Catalog.open(work / "corpus"))
-    related = _related(folder)
-    base = {path.name: path.name for path in originals}
-    base |= {path.name: original.name for path, (original, _) in made.items()}
+    catalog = Catalog.open(work / "corpus")
+    pairs, scores = _pairs(catalog)
+    parts = _parts_told(catalog)
     found: dict[str, list[bool]] = defaultdict(list)
-    for path, (original, kind) in made.items():
-        found[kind].append(frozenset((path.name, original.name)) in pairs)
-        if not found[kind][-1]:
-            print(f"missed: {path.name}", file=sys.stderr)
-    false = [p for p in pairs if not _belongs(p, base, related)]
+    for copy in copies:
+        told = frozenset((copy.path.name, copy.of.name))
+        hit = parts.get(told, 0.0) >= LEAST_TOLD_S if copy.host else told in pairs
+        found[copy.kind].append(hit)
+        if not hit:
+            print(f"missed: {copy.path.name}", file=sys.stderr)
+    of = {path.name: {path.name} for path in originals}
+    of |= {copy.path.name: {p.name for p in (copy.of, copy.host) if p} for copy in copies}
+    false = [pair for pair in pairs if not _belongs(pair, of, related)]
     for pair in false:
         print(f"false: {sorted(pair)} {scores[pair]:.2f}", file=sys.stderr)
     recall = {kind: sum(hits) / len(hits) for kind, hits in found.items()}
     families = _families(pairs, {path.name for path in originals})
     figures = {
         "originals": len(originals),
-        "copies": len(made),
+        "copies": len(copies),
         "recall": {kind: round(value, 3) for kind, value in recall.items()},
         "precision": round(1 - len(false) / max(1, len(pairs)), 4),
         "pairs": len(pairs),
@@ -120,6 +138,42 @@ def planted(folder: Path, kinds: Sequence[str], work: Path) -> dict[str, Any]:
     return figures
 
 
+def _copies(
+    originals: Sequence[Path], kinds: Sequence[str], related: set[frozenset[str]], folder: Path
+) -> list[Copy]:
+    """Copies of all kinds; those that lie in the folder already are not made again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = []
+    for place, original in enumerate(originals):
+        strangers = [
+            other
+            for other in originals[place + 1 :] + originals[:place]
+            if frozenset((original.name, other.name)) not in related
+        ]
+        for kind in kinds:
+            suffix = ".webm" if kind in ALTERATIONS and "vp9" in ALTERATIONS[kind].codec else ".mp4"
+            host = strangers[len(strangers) // 2] if kind == INSIDE and strangers else None
+            copy = Copy(folder / f"{original.name}--{kind}{suffix}", kind, original, host)
+            try:
+                _make(copy)
+            except Exception as error:  # one odd file must not cost the others' figures
+                print(f"not planted: {copy.path.name}: {error}", file=sys.stderr)
+            else:
+                copies.append(copy)
+    return copies
+
+
+def _make(copy: Copy) -> None:
+    if copy.path.exists():
+        return
+    half = copy.path.with_name(f".half-{copy.path.name}")
+    if copy.host:
+        render_inside(copy.of, copy.host, half)
+    else:
+        render_altered(copy.of, half, copy.kind)
+    half.rename(copy.path)
+
+
 def _pairs(catalog: Catalog) -> tuple[set[frozenset[str]], dict[frozenset[str], float]]:
     scores: dict[frozenset[str], float] = {}
     for group in duplicate_groups(catalog, Dedup(near=NEAR)):
@@ -127,6 +181,22 @@ def _pairs(catalog: Catalog) -> tuple[set[frozenset[str]], dict[frozenset[str], 
         for pair in group.pairs:
             scores[frozenset((names[pair.clip_id], names[pair.other_clip]))] = pair.score
     return set(scores), scores
+
+
+def _parts_told(catalog: Catalog) -> dict[frozenset[str], float]:
+    """Seconds between where a planted part begins and ends that are told of two files."""
+    names = dict(catalog.sql("select source_id, uri from sources").rows())
+    told: dict[frozenset[str], float] = defaultdict(float)
+    rows = catalog.sql(
+        "select source_id, other_id, start_s, end_s, other_start_s, other_end_s from matches"
+    ).rows()
+    for one, other, *spans in rows:
+        files = [Path(names[source]).name for source in (one, other)]
+        for file, start, end in zip(files, spans[::2], spans[1::2], strict=True):
+            if f"--{INSIDE}." in file:
+                low = max(start, INSIDE_FROM_S)
+                told[frozenset(files)] += max(0.0, min(end, INSIDE_FROM_S + SUBCLIP_S) - low)
+    return told
 
 
 def _related(folder: Path) -> set[frozenset[str]]:
@@ -148,9 +218,11 @@ def _related(folder: Path) -> set[frozenset[str]]:
     return set()
 
 
-def _belongs(pair: frozenset[str], base: Mapping[str, str], related: set[frozenset[str]]) -> bool:
-    names = frozenset(base[name] for name in pair)
-    return len(names) == 1 or names in related
+def _belongs(
+    pair: frozenset[str], of: Mapping[str, set[str]], related: set[frozenset[str]]
+) -> bool:
+    one, other = (of[name] for name in pair)
+    return any(a == b or frozenset((a, b)) in related for a in one for b in other)
 
 
 def _families(pairs: set[frozenset[str]], originals: set[str]) -> list[list[str]]:

@@ -3,7 +3,8 @@
     render_altered("film.mp4", "copy.mp4", "crop5")
 
 Each of `ALTERATIONS` is one thing that happens to a video. A copy shows at most the first
-`LONGEST_S` seconds, `subclip` three seconds from an odd offset.
+`LONGEST_S` seconds, `subclip` three seconds from an odd offset. `render_inside` puts such a part
+into another video.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +22,26 @@ from numpy.typing import NDArray
 from catalogs.errors import UsageError, nearest
 from catalogs.testing.encoding import VideoWriter
 
-__all__ = ["ALTERATIONS", "LONGEST_S", "Alteration", "render_altered"]
+__all__ = [
+    "ALTERATIONS",
+    "INSIDE_FROM_S",
+    "LONGEST_S",
+    "SUBCLIP_S",
+    "Alteration",
+    "render_altered",
+    "render_inside",
+]
 
 Picture = NDArray[np.uint8]
 Change = Callable[[Picture], Picture]
 
-LONGEST_S = 8.0
+LONGEST_S = 5.0
 SUBCLIP_S = 3.0
+INSIDE_FROM_S = 2.3
+"""When the part of another video begins in one that holds it."""
 _SUBCLIP_AT = 0.371
 _SHORT_SIDE = 360
-_TICK = Fraction(1, 90_000)
+_TICK = Fraction(1, 60_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +61,40 @@ def _as_it_is(picture: Picture) -> Picture:
 
 def _scaled(share: float) -> Change:
     def change(picture: Picture) -> Picture:
-        from PIL import Image
-
         height, width = (max(16, round(side * share)) for side in picture.shape[:2])
-        image = Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image)
+        return _resized(picture, (width, height))
 
     return change
 
 
-def _cropped(margin: float) -> Change:
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+
+
+def _cropped(before: float, after: float | None = None) -> Change:
+    """Without these shares of height and width at the upper left and at the lower right."""
+
     def change(picture: Picture) -> Picture:
-        rows, columns = (round(side * margin) for side in picture.shape[:2])
-        return picture[rows : picture.shape[0] - rows, columns : picture.shape[1] - columns]
+        height, width = picture.shape[:2]
+        top, left = round(height * before), round(width * before)
+        end = before if after is None else after
+        return picture[top : height - round(height * end), left : width - round(width * end)]
 
     return change
 
 
-def _framed(picture: Picture) -> Picture:
-    """Black bars above and below, a tenth of the new height each."""
-    bar = np.zeros((picture.shape[0] // 8, *picture.shape[1:]), np.uint8)
-    return np.concatenate([bar, picture, bar])
+def _framed(axis: int, share: float, colour: tuple[int, int, int] = (0, 0, 0)) -> Change:
+    """Bars above and below (axis 0) or at both sides, each a share of the picture."""
+
+    def change(picture: Picture) -> Picture:
+        shape = list(picture.shape)
+        shape[axis] = round(shape[axis] * share)
+        bar = np.broadcast_to(np.array(colour, np.uint8), shape)
+        return np.concatenate([bar, picture, bar], axis)
+
+    return change
 
 
 def _marked(picture: Picture) -> Picture:
@@ -83,9 +109,18 @@ def _marked(picture: Picture) -> Picture:
     return marked
 
 
-def _brightened(picture: Picture) -> Picture:
-    table = np.rint(255 * (np.arange(256) / 255) ** 0.65).astype(np.uint8)
-    return table[picture]
+def _bannered(picture: Picture) -> Picture:
+    """A yellow strip in the lower left corner, as of a programme's name."""
+    marked = picture.copy()
+    height, width = picture.shape[:2]
+    strip = marked[round(0.86 * height) : round(0.95 * height), round(0.04 * width) : width // 3]
+    strip[:] = 230, 200, 20
+    return marked
+
+
+def _lit(gamma: float) -> Change:
+    table = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
+    return lambda picture: table[picture]
 
 
 ALTERATIONS: Mapping[str, Alteration] = {
@@ -94,12 +129,19 @@ ALTERATIONS: Mapping[str, Alteration] = {
     "half": Alteration(_scaled(0.5)),
     "crop5": Alteration(_cropped(0.05)),
     "crop15": Alteration(_cropped(0.15)),
-    "bars": Alteration(_framed),
+    "bars": Alteration(_framed(0, 1 / 8)),
     "logo": Alteration(_marked),
-    "gamma": Alteration(_brightened),
+    "gamma": Alteration(_lit(0.65)),
     "rate": Alteration(_as_it_is, other_rate=True),
-    "subclip": Alteration(_as_it_is, is_part=True),
     "mirrored": Alteration(lambda picture: picture[:, ::-1]),
+    "mpeg4": Alteration(_as_it_is, "mpeg4"),
+    "mjpeg": Alteration(_as_it_is, "mjpeg"),
+    "pillars": Alteration(_framed(1, 1 / 6)),
+    "blue_bars": Alteration(_framed(0, 1 / 8, (30, 60, 140))),
+    "off_centre": Alteration(_cropped(0.12, 0.03)),
+    "banner": Alteration(_bannered),
+    "darker": Alteration(_lit(1.4)),
+    "subclip": Alteration(_as_it_is, is_part=True),
 }
 
 
@@ -113,24 +155,55 @@ def render_altered(source: str | Path, target: str | Path, kind: str) -> Path:
         )
     how, target = ALTERATIONS[kind], Path(target)
     rate, length = _rate_and_length(Path(source))
-    first = max(0.0, min(length - SUBCLIP_S, length * _SUBCLIP_AT)) if how.is_part else 0.0
+    first = _part_from(length) if how.is_part else 0.0
     last = first + (SUBCLIP_S if how.is_part else LONGEST_S)
-    pictures = _pictures(Path(source), first, last)
+    pictures = iter(_pictures(Path(source), first, last))
     if how.other_rate:
         rate = Fraction(24) if rate > 27 else Fraction(30)
         pictures = _resampled(pictures, rate)
+    _write(target, ((when, how.change(shown)) for when, shown in pictures), rate, how)
+    return target
+
+
+def render_inside(source: str | Path, host: str | Path, target: str | Path) -> Path:
+    """Write the beginning of a video with the part of another in it that `subclip` shows.
+
+    The part begins at `INSIDE_FROM_S`; it has the size and about the rate of its host.
+    """
+    rate, _ = _rate_and_length(Path(host))
+    _, length = _rate_and_length(Path(source))
+    first = _part_from(length)
+    around = _pictures(Path(host), 0.0, LONGEST_S)
+    height, width = around[0][1].shape[:2]
+    part = [
+        (INSIDE_FROM_S + when, _resized(picture, (width, height)))
+        for when, picture in _pictures(Path(source), first, first + SUBCLIP_S)
+    ]
+    shown = [item for item in around if item[0] < INSIDE_FROM_S] + part
+    behind = part[-1][0] + float(1 / rate)
+    shown += [(when - INSIDE_FROM_S + behind, p) for when, p in around if when >= INSIDE_FROM_S]
+    _write(Path(target), _resampled(iter(shown), rate), rate, ALTERATIONS["mpeg4"])
+    return Path(target)
+
+
+def _part_from(length: float) -> float:
+    return max(0.0, min(length - SUBCLIP_S, length * _SUBCLIP_AT))
+
+
+def _write(
+    target: Path, pictures: Iterator[tuple[float, Picture]], rate: Fraction, how: Alteration
+) -> None:
     writer: VideoWriter | None = None
     for when, picture in pictures:
-        even = _even(how.change(picture))
+        even = _even(picture)
         if writer is None:
             size = (even.shape[1], even.shape[0])
             writer = VideoWriter(target, size, rate, _TICK, codec=how.codec, crf=how.crf)
             writer.__enter__()
         writer.write(even, round(when / float(_TICK)))
     if writer is None:
-        raise UsageError(f"{source} shows nothing to copy", allowed="a video with pictures")
+        raise UsageError(f"nothing to show in {target}", allowed="a video with pictures")
     writer.__exit__(None, None, None)
-    return target
 
 
 def _rate_and_length(path: Path) -> tuple[Fraction, float]:
@@ -144,29 +217,31 @@ def _rate_and_length(path: Path) -> tuple[Fraction, float]:
         return rate, float((container.duration or 0) / 1_000_000)
 
 
-def _pictures(path: Path, first: float, last: float) -> Iterator[tuple[float, Picture]]:
+@lru_cache(maxsize=1)
+def _pictures(path: Path, first: float, last: float) -> tuple[tuple[float, Picture], ...]:
     """Displayed pictures between two moments, with their time from the first one's."""
     import av
 
+    found: list[tuple[float, Picture]] = []
     with av.open(str(path)) as container:
         begin: float | None = None
-        start: float | None = None
-        shrink: Change = _as_it_is
         for frame in container.decode(video=0):
             if frame.pts is None or frame.time_base is None:
                 continue
             when = float(frame.pts * frame.time_base)
             begin = when if begin is None else begin
-            if when - begin < first:
-                continue
             if when - begin >= last:
-                return
-            picture = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-            if start is None:
-                start = when
-                if min(picture.shape[:2]) > _SHORT_SIDE:
-                    shrink = _scaled(_SHORT_SIDE / min(picture.shape[:2]))
-            yield when - start, shrink(np.ascontiguousarray(picture))
+                break
+            if when - begin >= first:
+                found.append((when, _shown(frame)))
+    return tuple((when - found[0][0], picture) for when, picture in found)
+
+
+def _shown(frame: Any) -> Picture:
+    """A decoded frame as displayed, at most `_SHORT_SIDE` on its shorter side."""
+    picture = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+    shrink = _SHORT_SIDE / min(picture.shape[:2])
+    return _scaled(shrink)(picture) if shrink < 1 else picture
 
 
 def _resampled(

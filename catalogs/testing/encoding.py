@@ -22,6 +22,7 @@ ENCODER_OPTIONS = {
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8", "threads": "1", "b": "0"},
     "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"},
     "mpeg4": {"qscale": "4"},
+    "mjpeg": {"qscale": "8", "strict": "unofficial"},
 }
 RATE_CONTROL = {"libx264": "crf", "libx265": "crf", "libvpx-vp9": "crf", "libsvtav1": "crf"}
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BITS", "Hashes", "View", "as_words", "between", "distance", "seen"]
+__all__ = ["BITS", "Hashes", "View", "as_words", "between", "distance", "seen", "seen_by_flips"]
 
 Hashes = NDArray[np.uint64]
 """(n, 4) words."""
@@ -51,10 +51,19 @@ def seen(hashes: Hashes, view: View) -> Hashes:
 
     Mirroring changes the sign of every other cosine; a quarter turn swaps the two frequencies, too.
     """
-    if view == "whole" or not len(hashes):
+    if view == "whole":
         return hashes
-    found = _transposed(hashes) if view in ("turned90", "turned270") else hashes
-    return found ^ _flips(view)
+    found, flips = seen_by_flips(hashes, view)
+    return found ^ flips
+
+
+def seen_by_flips(hashes: Hashes, view: View) -> tuple[Hashes, Hashes]:
+    """Hashes, and the bits to flip in each: together the same as `seen`.
+
+    But for quarter turns the hashes are the given ones, so that nothing is copied.
+    """
+    quarter = view in ("turned90", "turned270") and len(hashes)
+    return _transposed(hashes) if quarter else hashes, _flips(view)
 
 
 @cache

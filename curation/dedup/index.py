@@ -2,17 +2,20 @@
 
 Ten words of 24 bits are taken from a hash. Two hashes that differ in few bits have some word in
 common, so for each word all hashes are sorted by its value, and those that have a value in common
-are compared in full. Work is that of sorting plus one comparison for each such meeting: values are
-so many that strangers rarely meet, and where very many meet (the same picture in thousands of
-files) each compares itself only with those next to it in the order of the whole hash, which still
-ties them all together.
+are compared. Among some ten millions strangers have words in common, too: what tells most of them
+apart, 20 other bits, lies beside the sorted values (a tag), so that a hash is not fetched for a
+stranger. Work is that of sorting, plus a look at one tag for each meeting. Where very many meet
+(the same picture in thousands of files) each compares itself only with those next to it in the
+order of the tags, which still ties them all together.
 
 What was sorted once can be kept in files and looked through without reading them whole: a look-up
-touches one place of each word's table, however many hashes there are.
+touches one place of each word's table, however many hashes there are. Whether two hashes meet
+depends on the two alone, not on how many others there are, so it does not matter who came when.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,18 +25,22 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.dedup.hashes import Hashes, View, distance, seen
+from curation.dedup.hashes import BITS, Hashes, View, distance, seen, seen_by_flips
 
 __all__ = ["Asked", "Kept", "Known", "meetings"]
 
 WORDS = (*((lane, shift) for lane in range(4) for shift in (0, 24)), (0, 40), (1, 40))
 """From which 64 bits of the hash, and from which bit on, each word is taken."""
 WORD_BITS = 24
-_WORD_MASK = (1 << WORD_BITS) - 1
+TAG_BITS = 20
+"""Bits of a hash, none of the word's own, that lie beside its word."""
 MOST_MET = 64
 """How many hashes one looks at in a word that very many have in common."""
 _BLOCK = 1 << 18
+_AS_IT_IS: Hashes = np.zeros(4, np.uint64)
 _LEAST_PREFIX_BITS = 12
+_LOW_MASK = (1 << WORD_BITS - _LEAST_PREFIX_BITS) - 1
+"""Bits of a word that stand in its tag; tables are found by the ones before."""
 _SMALL = 1 << 16
 """Files up to this many bytes are read whole."""
 
@@ -88,7 +95,7 @@ class Kept:
 
 
 Known: TypeAlias = Asked | Kept
-_TABLES = ("order", "starts")
+_TABLES = ("order", "tags", "starts")
 
 
 def meetings(
@@ -112,13 +119,24 @@ def meetings(
             nobody meets himself.
     """
 
+    queries = [_Queries(*seen_by_flips(item.hashes, item.view), item.of) for item in asked]
+
     def by(number: int) -> list[NDArray[np.int32]]:
         word = known.word(number)
-        return [word.met(item, max_distance, strangers=strangers) for item in asked]
+        return [word.met(item, max_distance, strangers=strangers) for item in queries]
 
     with ThreadPoolExecutor(threads) as pool:
         by_word = list(pool.map(by, range(len(WORDS))))
     return [_once(np.concatenate(parts)) for parts in zip(*by_word, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """Hashes that are asked for after some bits of each are flipped, and whose they are."""
+
+    hashes: Hashes
+    flips: Hashes
+    of: Owners
 
 
 class _Word:
@@ -130,79 +148,103 @@ class _Word:
         of: Owners,
         number: int,
         order: NDArray[np.int32],
+        tags: NDArray[np.uint32],
         starts: NDArray[np.int32],
     ):
         self._hashes, self._of, self._number = hashes, of, number
-        self._order, self._starts = order, starts
-        self._shift = WORD_BITS - (len(starts).bit_length() - 1)
+        self._order, self._tags, self._starts = order, tags, starts
+        self._shift = np.uint32(WORD_BITS - (len(starts).bit_length() - 1))
 
-    def met(self, asked: Asked, max_distance: int, *, strangers: bool) -> NDArray[np.int32]:
+    def met(self, asked: _Queries, max_distance: int, *, strangers: bool) -> NDArray[np.int32]:
         """(n, 2) owners of hashes that are asked for and of near ones, once each."""
         found = [np.zeros((0, 2), np.int32)]
+        most_in_tag = _most_in_tag(max_distance)
         for first in range(0, len(asked.hashes), _BLOCK):
-            hashes = seen(asked.hashes[first : first + _BLOCK], asked.view)
-            values = _values(hashes, self._number)
-            low = self._starts[values >> self._shift]
-            high = self._starts[(values >> self._shift) + 1]
+            hashes = asked.hashes[first : first + _BLOCK]
+            values = _values(hashes, self._number, asked.flips)
+            prefixes = values >> self._shift
+            low, high = self._starts[prefixes], self._starts[prefixes + np.uint32(1)]
             there = np.flatnonzero(low < high)
-            hashes, values, low, high = hashes[there], values[there], low[there], high[there]
-            of = asked.of[first + there]
-            self._narrow(low, high, values, _rest(hashes, self._number))
+            low, high = low[there], high[there]
+            tags = _tags(values, hashes, self._number, asked.flips)[there]
+            self._narrow(low, high, tags)
             for query, place in _expanded(low, high):
-                met = self._order[place]
-                same = _values(self._hashes, self._number, met) == values[query]
-                query, met = query[same], met[same]
-                apart = (of[query] != self._of[met]) | strangers
-                query, met = query[apart], met[apart]
-                near = distance(hashes[query], self._hashes[met]) <= max_distance
-                pairs = np.stack([of[query[near]], self._of[met[near]]], axis=1)
-                found.append(_once(pairs))
+                apart = self._tags[place] ^ tags[query]
+                near = apart < 1 << TAG_BITS
+                near &= np.bitwise_count(apart) <= most_in_tag
+                query, met = there[query[near]], self._order[place[near]]
+                of, whose = asked.of[first + query], self._of[met]
+                bits = distance(hashes[query] ^ asked.flips, self._hashes[met])
+                pairs = np.stack([of, whose], axis=1)
+                found.append(_once(pairs[(bits <= max_distance) & ((of != whose) | strangers)]))
         return _once(np.concatenate(found))
 
     def _narrow(
-        self,
-        low: NDArray[np.int32],
-        high: NDArray[np.int32],
-        values: NDArray[np.uint32],
-        rest: NDArray[np.uint64],
+        self, low: NDArray[np.int32], high: NDArray[np.int32], tags: NDArray[np.uint32]
     ) -> None:
-        """Of crowded ranges leave what stands next to the query in the order of the hash."""
+        """Of crowded ranges leave what stands next to the query in the order of the tags."""
         for at in np.flatnonzero(high - low > MOST_MET).tolist():
-            inside = self._order[low[at] : high[at]]
-            same = _values(self._hashes, self._number, inside)
-            first = int(np.searchsorted(same, values[at]))
-            last = int(np.searchsorted(same, values[at], side="right"))
+            inside, word = self._tags[low[at] : high[at]], int(tags[at]) >> TAG_BITS
+            edges = np.array([word, word + 1], np.uint64) << np.uint64(TAG_BITS)
+            first, last = np.searchsorted(inside, edges).tolist()
             low[at], high[at] = low[at] + first, low[at] + last
             if last - first > MOST_MET:
-                others = _rest(self._hashes[inside[first:last]], self._number)
-                place = int(np.searchsorted(others, rest[at])) - MOST_MET // 2
+                place = int(np.searchsorted(inside[first:last], tags[at])) - MOST_MET // 2
                 low[at] += min(max(place, 0), last - first - MOST_MET)
                 high[at] = low[at] + MOST_MET
 
 
-def _sorted(hashes: Hashes, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The order of hashes by a word, and where in it each beginning of a word begins."""
-    keys = _values(hashes, number).astype(np.uint64) << np.uint64(64 - WORD_BITS)
-    keys |= _rest(hashes, number)
-    order = np.argsort(keys).astype(np.int32)
-    prefix_bits = min(WORD_BITS, max(_LEAST_PREFIX_BITS, len(keys).bit_length()))
-    keys >>= np.uint64(64 - prefix_bits)
-    counts = np.bincount(keys.view(np.int64), minlength=1 << prefix_bits)
-    return order, np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+def _most_in_tag(max_distance: int) -> int:
+    """In how many bits the tags of near hashes differ: two deviations more than on average."""
+    mean = max_distance * TAG_BITS / (BITS - WORD_BITS)
+    return math.ceil(mean + 2 * math.sqrt(mean))
 
 
-def _rest(hashes: Hashes, number: int) -> NDArray[np.uint64]:
-    """Bits, none of the word's own, by which hashes with the same value are ordered."""
-    return hashes[:, (WORDS[number][0] + 2) % 4] >> np.uint64(WORD_BITS)
+def _sorted(
+    hashes: Hashes, number: int
+) -> tuple[NDArray[np.int32], NDArray[np.uint32], NDArray[np.int32]]:
+    """The order of hashes by a word, their tags, and where each beginning of a word begins."""
+    values = _values(hashes, number)
+    tags = _tags(values, hashes, number)
+    prefix_bits = min(WORD_BITS, max(_LEAST_PREFIX_BITS, len(values).bit_length()))
+    prefixes = values >> np.uint32(WORD_BITS - prefix_bits)
+    starts = np.zeros((1 << prefix_bits) + 1, np.int32)
+    np.cumsum(np.bincount(prefixes, minlength=1 << prefix_bits), out=starts[1:])
+    # Places ride along in the lower half: sorting numbers is much faster than sorting places.
+    both = values.astype(np.uint64) << np.uint64(32)
+    both |= np.arange(len(values), dtype=np.uint64)
+    both.sort()
+    order = both.astype(np.uint32).view(np.int32)
+    both >>= np.uint64(32)
+    _sort_crowds(order, tags, both)
+    return order, tags[order], starts
 
 
-def _values(
-    hashes: Hashes, number: int, places: NDArray[np.int32] | None = None
+def _sort_crowds(
+    order: NDArray[np.int32], tags: NDArray[np.uint32], values: NDArray[np.uint64]
+) -> None:
+    """Put what very many have in common in the order of its tags; `values` are sorted."""
+    far = np.flatnonzero(values[MOST_MET:] == values[:-MOST_MET])
+    for value in np.unique(values[far]):
+        first, last = np.searchsorted(values, [value, value + np.uint64(1)])
+        crowd = order[first:last]
+        crowd[:] = crowd[np.argsort(tags[crowd], kind="stable")]
+
+
+def _tags(
+    values: NDArray[np.uint32], hashes: Hashes, number: int, flips: Hashes = _AS_IT_IS
 ) -> NDArray[np.uint32]:
-    """One word of each hash, or of those at some places, as a number."""
+    """The last bits of each word, and bits of the hash by which strangers are told apart."""
+    lane = (WORDS[number][0] + 2) % 4
+    rest = (hashes[:, lane] ^ flips[lane]) >> np.uint64(64 - TAG_BITS)
+    return ((values & np.uint32(_LOW_MASK)) << np.uint32(TAG_BITS)) | rest.astype(np.uint32)
+
+
+def _values(hashes: Hashes, number: int, flips: Hashes = _AS_IT_IS) -> NDArray[np.uint32]:
+    """One word of each hash as a number."""
     lane, shift = WORDS[number]
-    part = hashes[:, lane] if places is None else hashes[places, lane]
-    return (part >> np.uint64(shift)).astype(np.uint32) & np.uint32(_WORD_MASK)
+    part = (hashes[:, lane] ^ flips[lane]) >> np.uint64(shift)
+    return part.astype(np.uint32) & np.uint32((1 << WORD_BITS) - 1)
 
 
 def _once(pairs: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from catalogs.duplicates import Groups
 from curation.dedup.hashes import as_words, distance, seen
-from curation.dedup.index import MOST_MET, WORD_BITS, WORDS, Asked, Kept, meetings
+from curation.dedup.index import MOST_MET, TAG_BITS, WORD_BITS, WORDS, Asked, Kept, meetings
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +25,15 @@ def hashes() -> NDArray[np.uint64]:
 
 
 def brute_force(hashes: NDArray[np.uint64], limit: int) -> set[tuple[int, int]]:
-    """Pairs within the limit that share one of the words."""
+    """Pairs within the limit that share one of the words and most of the bits of its tag."""
     apart = distance(hashes[:, None], hashes[None])
-    mask = np.uint64((1 << WORD_BITS) - 1)
-    words = np.stack([hashes[:, lane] >> np.uint64(at) & mask for lane, at in WORDS], axis=1)
-    shared = (words[:, None] == words[None]).any(-1)
-    return {(a, b) for a, b in np.argwhere((apart <= limit) & shared).tolist() if a < b}
+    found = np.zeros_like(apart, bool)
+    for lane, at in WORDS:
+        words = hashes[:, lane] >> np.uint64(at) & np.uint64((1 << WORD_BITS) - 1)
+        rest = hashes[:, (lane + 2) % 4] >> np.uint64(64 - TAG_BITS)
+        alike = np.bitwise_count(rest[:, None] ^ rest[None]) <= 6
+        found |= (words[:, None] == words[None]) & alike
+    return {(a, b) for a, b in np.argwhere((apart <= limit) & found).tolist() if a < b}
 
 
 def asked(hashes: NDArray[np.uint64], of: NDArray[np.int32] | None = None) -> Asked:
