@@ -102,7 +102,8 @@ class Judgement:
     """A recipe on the clips of one cutting of a catalog. Use it as a context manager.
 
     `only` narrows it to one clip, which is right only for recipes whose verdicts do not depend on
-    other clips. `operators` maps known operators to their columns, for better errors.
+    other clips. `operators` maps known operators to their columns, for better errors. A `session`
+    that is given brings its cutting and stays open.
     """
 
     def __init__(
@@ -114,13 +115,17 @@ class Judgement:
         operators: Mapping[str, Sequence[str]] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         only: str | None = None,
+        session: Session | None = None,
     ):
         self.recipe = recipe
         self.limits = limits
-        self.cutting = self._choose_cutting(catalog, recipe, cutting)
-        self.session = _ClipSession(
-            catalog, only, cutting=self.cutting, memory=limits.memory, threads=limits.threads
-        )
+        self._is_borrowed = session is not None
+        if session is None:
+            found = self._choose_cutting(catalog, recipe, cutting)
+            session = _ClipSession(
+                catalog, only, cutting=found, memory=limits.memory, threads=limits.threads
+            )
+        self.session = session
         self.columns = wide_columns(self.session)
         self._check(Grammar(self.columns, operators))
         self._bind()
@@ -129,7 +134,8 @@ class Judgement:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.session.connection.close()
+        if not self._is_borrowed:
+            self.session.connection.close()
 
     # -- checks ------------------------------------------------------------------------------
 

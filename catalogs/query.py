@@ -136,10 +136,14 @@ class Session:
             self._view("clips_all", lambda: self.scan("clips"))
         if "clips" in wanted:
             every = bool(words & _LISTING) or self._asks_for_all(query)
-            wide = wide_clips(self, None if every else words)
+            wide = self._wide_sql(None if every else words)
             if wide != self._wide:
                 self.connection.execute(f"create or replace view clips as {wide}")
                 self._wide = wide
+
+    def _wide_sql(self, words: set[str] | None) -> str:
+        """SQL of the view `clips`; with `words`, of what a query with these words can ask for."""
+        return wide_clips(self, words)
 
     def scan(self, table: str, files: Iterable[DataFile] | None = None) -> str:
         """SQL that reads a table's files, or an empty table of its columns.

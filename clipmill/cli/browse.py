@@ -18,6 +18,9 @@ def browse(
     no_open: Annotated[
         bool, typer.Option("--no-open", help="Only print the address; open no browser.")
     ] = False,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A recipe to put on the bench.")
+    ] = None,
     label: Annotated[
         bool, typer.Option("--label", help="Let a person store keep and drop labels.")
     ] = False,
@@ -35,16 +38,19 @@ def browse(
     Examples:
       clipmill browse corpus
       clipmill browse corpus --port 8800 --no-open
+      clipmill browse corpus --recipe my-recipe.yaml
       clipmill browse corpus --label --reviewer ada
     """
     from catalogs.errors import UsageError
+    from catalogs.recipe import load_recipe
     from clipmill.web.server import serve
 
     if label != bool(reviewer):
         raise UsageError(
             "--label and --reviewer belong together", hint="add --label --reviewer NAME"
         )
-    serve(catalog, port, open_browser=not no_open, reviewer=reviewer, tell=_tell)
+    given = load_recipe(recipe) if recipe else None
+    serve(catalog, port, open_browser=not no_open, reviewer=reviewer, recipe=given, tell=_tell)
 
 
 def _tell(address: str) -> None:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from clipmill.cli.options import AsJson, AtVersion, CatalogPath, open_catalog
 from clipmill.cli.output import human_bytes, note, print_json
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from catalogs import Session
-
 app = typer.Typer()
-
-TAKE_PX = 176
 
 
 @app.command()
@@ -49,25 +41,11 @@ def report(
       clipmill report corpus train-1 -o train-1.html
     """
     from catalogs.report import write_report
+    from clipmill.pictures import postures
 
-    done = write_report(open_catalog(catalog, at), to, selection, draw_take=_draw_take)
+    done = write_report(open_catalog(catalog, at), to, selection, draw_take=postures)
     if as_json:
         print_json({"path": str(done.path), "bytes": done.bytes, "selection": done.selection})
         return
     print(done.path)
     note(f"{human_bytes(done.bytes)}, of {done.selection or 'all clips'}")
-
-
-def _draw_take(session: Session, clip: Mapping[str, Any], count: int) -> list[Image.Image]:
-    """Postures evenly spread over a take; none where no body is stored."""
-    from catalogs.errors import NotFoundError
-    from curation.mocap.figure import Figure
-    from curation.mocap.stored import stored_motion
-
-    try:
-        motion = stored_motion(session, clip)
-    except NotFoundError:
-        return []
-    figure = Figure(motion, TAKE_PX)
-    last = len(motion) - 1
-    return [figure.draw(round((number + 0.5) * last / count)) for number in range(count)]

@@ -8,6 +8,10 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from catalogs.recipe import Recipe
 
 __all__ = ["serve"]
 
@@ -23,6 +27,7 @@ def serve(
     *,
     open_browser: bool = True,
     reviewer: str | None = None,
+    recipe: Recipe | None = None,
     tell: Callable[[str], None] = print,
 ) -> None:
     """Serve a catalog until Ctrl-C.
@@ -32,6 +37,7 @@ def serve(
         port: 0 takes a free one.
         open_browser: show the page at once.
         reviewer: whose labels are stored; None serves reading alone.
+        recipe: put on the bench.
         tell: is given the address, which holds the token, when the server listens.
     """
     import uvicorn
@@ -39,7 +45,7 @@ def serve(
     from clipmill.web.app import create_app
 
     token = secrets.token_urlsafe(24)
-    app = create_app(catalog, token=token, reviewer=reviewer)
+    app = create_app(catalog, token=token, reviewer=reviewer, recipe=recipe)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))

@@ -23,6 +23,7 @@ from fastapi import Depends, Request
 from catalogs.catalog import Catalog
 from catalogs.errors import QueryError
 from catalogs.query import Session
+from catalogs.recipe import Recipe
 from clipmill.web.answers import BusyError
 from clipmill.web.memo import Memo
 
@@ -81,11 +82,15 @@ class Edition:
 
 
 class Viewer:
-    """One served catalog. `reviewer` names who may store labels; None serves reading alone."""
+    """One served catalog.
 
-    def __init__(self, path: str, *, reviewer: str | None = None):
+    `reviewer` names who may store labels, None serves reading alone; `recipe` lies on the bench.
+    """
+
+    def __init__(self, path: str, *, reviewer: str | None = None, recipe: Recipe | None = None):
         self.path = path
         self.reviewer = reviewer
+        self.recipe = recipe
         self._looking = threading.Lock()
         self._edition = Edition(Catalog.open(path))
         self._looked = time.monotonic()

@@ -179,10 +179,10 @@ def picture_at(session: Session, clip: dict[str, Any], pts: int) -> bytes:
     if not clip["start_pts"] <= pts < clip["end_pts"]:
         raise NotFoundError(f"tick {pts} is not in clip {clip['clip_id']}")
     stored = session.scan("storyboards", _files(session, [clip["source_id"]]))
-    row = session.connection.execute(
+    rows = session.connection.execute(
         f"select jpeg from ({stored}) where source_id = ? and pts = ?", [clip["source_id"], pts]
-    ).fetchone()
-    if row is None:
+    ).fetchall()
+    if not rows:
         raise NotFoundError(f"no picture is stored at tick {pts} of clip {clip['clip_id']}")
-    data: bytes = row[0]
+    data: bytes = rows[0][0]
     return data
