@@ -2,6 +2,7 @@
 
     python bench/dedup.py DIR --work W        copies of every video below DIR, among all of them
     python bench/dedup.py --clips 1000000     made-up clips of ten seconds: time and memory
+    python bench/dedup.py --catalog 30000     a catalog of made-up clips, and a thousand more
 
 The first plants one copy of each kind of `catalogs.testing.altered` of each video, and a part of it
 inside of another video, curates all of them without cutting and searches. Copies and the catalog
@@ -50,10 +51,12 @@ from curation.dedup.candidates import Candidate, candidates_among, candidates_be
 from curation.dedup.search import aligned
 from curation.dedup.sequences import Anchors, HashedSource, anchors_of
 from curation.dedup.shelf import Shelves
+from curation.jobs.rows import VIDEO_COLUMNS
 from curation.jobs.run import curate
 from curation.jobs.scan import VIDEO_SUFFIXES
 from curation.jobs.settings import MillSettings
 from curation.segment import SegmentSettings
+from curation.signals import SET_VERSION
 
 NEAR = NearDuplicates()
 INSIDE = "inside"
@@ -61,13 +64,15 @@ KINDS = [*ALTERATIONS, INSIDE]
 LEAST_TOLD_S = 2.0
 BATCH, SECONDS, PER_SECOND = 1000, 10, 8
 COPY_EVERY = 50
-ADDED = 1000
+SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835
+ADDED, IN_ONE_COMMIT = 1000, 5000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("folder", type=Path, nargs="?", help="videos, at any depth")
     parser.add_argument("--clips", type=int, nargs="+", help="sizes of made-up corpora")
+    parser.add_argument("--catalog", type=int, nargs="+", help="sizes of made-up catalogs")
     parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS)
     parser.add_argument("--work", type=Path, help="where copies and the catalog stay")
     options = parser.parse_args()
@@ -78,6 +83,9 @@ def main() -> None:
     if options.clips:
         with tempfile.TemporaryDirectory(prefix="clipmill-bench-") as work:
             figures["made_up"] = [made_up(count, Path(work)) for count in options.clips]
+    if options.catalog:
+        with tempfile.TemporaryDirectory(prefix="clipmill-bench-") as work:
+            figures["catalogs"] = [in_catalog(count, Path(work)) for count in options.catalog]
     print(json.dumps(figures))
 
 
@@ -300,6 +308,68 @@ def _add(shelves: Shelves, runs: dict[str, int], run: str, first: int) -> None:
     shelves.tidy(runs)
 
 
+def in_catalog(count: int, work: Path) -> dict[str, Any]:
+    """Search a catalog of `count` clips, then a thousand more, three times."""
+    catalog = Catalog.create(work / f"catalog-{count}")
+    for first in range(0, count, IN_ONE_COMMIT):
+        _record(catalog, first, min(first + IN_ONE_COMMIT, count))
+    with _Clock() as search:
+        find_near(catalog.refresh(), NEAR)
+    added = []
+    for first in range(count, count + 3 * ADDED, ADDED):
+        _record(catalog, first, first + ADDED)
+        with _Clock() as add:
+            report = find_near(catalog.refresh(), NEAR)
+        assert report.sources == ADDED
+        added.append({"s": round(add.seconds, 1), "cpu_s": round(add.cpu_s, 1)})
+    figures = {
+        "clips": count,
+        "search_s": round(search.seconds, 1),
+        "cpu_s": round(search.cpu_s, 1),
+        "adding_1000": added,
+    }
+    print(
+        f"{count:9,} clips in a catalog: {search.seconds:.1f} s, {search.cpu_s:.1f} s of CPU; "
+        f"1,000 more {added}",
+        flush=True,
+    )
+    return figures
+
+
+def _record(catalog: Catalog, first: int, last: int) -> None:
+    """Write the signals of some clips, as curating them does."""
+    rows = []
+    for number in range(first, last):
+        clip = _batch(number // BATCH)[number % BATCH]
+        samples = len(clip.pts)
+        parts = np.zeros(samples, np.uint8)
+        parts[clip.with_halves] |= 1
+        parts[clip.with_crops] |= 2
+        rows.append(
+            {
+                "source_id": clip.source_id,
+                "chunk": 0,
+                "of_chunks": 1,
+                "set_version": SET_VERSION,
+                "frames": samples,
+                "time_base_num": clip.time_base.numerator,
+                "time_base_den": clip.time_base.denominator,
+                "pts": clip.pts,
+                "end_pts": clip.end_pts,
+                "phash": clip.whole[:, 0].view(np.int64),
+                "rgb_mean": np.full(samples, 100.0, np.float32),
+                "hash_frames": np.arange(samples, dtype=np.int32),
+                "hash_quality": np.full(samples, 100, np.uint8).tobytes(),
+                "hash_parts": parts.tobytes(),
+                "hash_whole": clip.whole.tobytes(),
+                "hash_halves": clip.halves.tobytes(),
+                "hash_crops": clip.crops.tobytes(),
+                "hash_inside": b"",
+            }
+        )
+    catalog.refresh().append("signals/video", rows, VIDEO_COLUMNS)
+
+
 class _Clock:
     """Seconds, and seconds of CPU, of a block."""
 
@@ -321,11 +391,13 @@ def _anchors(first: int, last: int) -> Anchors:
 
 
 def _name(number: int) -> str:
-    return f"{number:032x}"
+    """Ids are hashes: what comes later lies anywhere among them."""
+    return f"{number * SCATTER % 2**128:032x}"
 
 
 def _load(names: Sequence[str]) -> Mapping[str, HashedSource]:
-    numbers = sorted(int(name, 16) for name in names)
+    back = pow(SCATTER, -1, 2**128)
+    numbers = sorted(int(name, 16) * back % 2**128 for name in names)
     return {_name(n): _batch(n // BATCH)[n % BATCH] for n in numbers}
 
 

@@ -231,13 +231,28 @@ class _Search:
         return pairs
 
     def _commit(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write what was found.
+
+        None of it was there in the version that was read, so only what was committed since is
+        looked through for the same; but another search may have left the same anchors.
+        """
         fixed = {"search": self._near.search, "against": self._against, "run_id": self._run_id}
         catalog = self._session.catalog
+        read = catalog.version
         with catalog.transaction(f"search {len(self._names)} sources for duplicates") as txn:
-            txn.insert("searched", self._searched)
+            txn.insert("searched", self._searched, since=read)
             for part in self._anchor_rows:
-                txn.insert("anchors", part)
-            txn.insert("matches", [row | fixed for row in rows])
+                txn.insert("anchors", part, since=0 if self._others_searched() else read)
+            txn.insert("matches", [row | fixed for row in rows], since=read)
+
+    def _others_searched(self) -> bool:
+        """Whether there are searches of this catalog with other settings."""
+        rows = self._session.connection.execute(
+            f"select 1 from ({self._session.scan('searched')}) "
+            "where search <> ? and against = '' limit 1",
+            [self._near.search],
+        ).fetchall()
+        return bool(rows)
 
 
 class _Candidates:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from catalogs.files import DataFile
 from catalogs.query import Session, sql_text
 from curation.dedup.hashes import as_words
 from curation.dedup.sequences import Anchors, HashedSource
@@ -83,12 +84,24 @@ class StoredHashes:
             return iter(())
         return _rows(
             self._session.connection.sql(
-                f"select {columns} from ({self._session.scan(table)}) "
+                f"select {columns} from ({self._session.scan(table, self._holding(table))}) "
                 f"semi join wanted_hashes using (source_id) where set_version >= {least} "
                 "qualify set_version = max(set_version) over (partition by source_id) "
                 "order by source_id, chunk"
             ).to_arrow_table()
         )
+
+    def _holding(self, table: str) -> list[DataFile]:
+        """The files of a table in which wanted sources are: hashes are too large to read all."""
+        catalog = self._session.catalog
+        files = catalog.files(table)
+        uris = catalog.uris(table, files)
+        rows = self._session.connection.execute(
+            f"select distinct filename from read_parquet([{', '.join(map(sql_text, uris))}], "
+            "filename = true) semi join wanted_hashes using (source_id)"
+        ).fetchall()
+        held = {row[0] for row in rows}
+        return [file for file, uri in zip(files, uris, strict=True) if uri in held]
 
     def batches(self, source_ids: Sequence[str]) -> Iterator[list[HashedSource]]:
         """Some sources in the given order, a limited number at a time."""
