@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from zoo.config import config_to_json
 from zoo.errors import InputError, SpecMismatchError, UsageError, nearest
-from zoo.layers.text import word_ids
+from zoo.layers.text import text_bytes, word_ids
 from zoo.spec import TokenizerSpec
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ __all__ = [
     "Space",
 ]
 
-Kind = Literal["class", "words", "embeddings", "vector", "track"]
+Kind = Literal["class", "words", "text", "embeddings", "vector", "track"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,9 @@ class Condition:
     """One thing a generator can be asked for.
 
     `size` is the number of classes, or the width of embeddings, a vector or a track. `words` are
-    texts as hashed words, read by the generator's own encoder; `embeddings` come from an encoder
-    outside, (B, length, size), rows of zeros being padding. Classes may have `names`.
+    texts as hashed words, read by the generator's own encoder; `text` is letter by letter, for an
+    encoder that came with the weights; `embeddings` come from an encoder outside, (B, length,
+    size), rows of zeros being padding. Classes may have `names`.
     """
 
     name: str
@@ -326,6 +327,12 @@ class Generator(nn.Module, ABC):
     """Weights of the family's losses; 1 where a name is missing."""
     default_steps: ClassVar[int] = 0
     """Steps of the sampler when none are asked for; 0 where the family has no such number."""
+    default_guidance: float = 1.0
+    """Guidance with which samples should be drawn when none is asked for."""
+    fps: float | None = None
+    """Frames a second of pixels that it makes itself."""
+    header: Mapping[str, str] = {}
+    """What the weights file tells programs that know nothing of clipmill."""
     exact_nll: ClassVar[bool] = False
     """Whether `nll` is the likelihood itself, not a bound from above."""
     lesson_steps: ClassVar[int] = 150
@@ -394,7 +401,7 @@ class Generator(nn.Module, ABC):
             known = self._checked_known(known, shape)
         dice = torch.Generator(self.device).manual_seed(seed)
         empty = torch.zeros(shape, dtype=kind, device=self.device)
-        chosen = decoding or Decoding()
+        chosen = decoding or Decoding(guidance=self.default_guidance)
         made = self.draw(empty, conditions, chosen, dice, known, lengths)
         return made if known is None else replace(made, x=self.held(made.x, known))
 
@@ -473,6 +480,11 @@ class Generator(nn.Module, ABC):
         return cls.__module__.rsplit(".", 1)[-1]
 
     @property
+    def body(self) -> nn.Module:
+        """The network whose blocks may be computed again instead of kept."""
+        return self
+
+    @property
     def space(self) -> Space:
         space: Space = self.config.space
         return space
@@ -537,6 +549,8 @@ def _as_tensor(condition: Condition, value: Any) -> tuple[Tensor, Tensor]:
     hidden = torch.tensor([item is None for item in items])
     if condition.kind == "words":
         return word_ids(["" if item is None else str(item) for item in items]), hidden
+    if condition.kind == "text":
+        return text_bytes(["" if item is None else str(item) for item in items]), hidden
     if condition.kind == "class":
         made = torch.tensor([0 if item is None else condition.number(item) for item in items])
     else:
@@ -556,13 +570,14 @@ def _check_size(condition: Condition, value: Tensor) -> None:
                 allowed=f"0 to {condition.size - 1}",
             )
         return
-    axes = {"words": 2, "embeddings": 3, "vector": 2, "track": 3}[condition.kind]
-    width = value.shape[-1] if condition.kind != "words" else condition.size
+    axes = {"words": 2, "text": 2, "embeddings": 3, "vector": 2, "track": 3}[condition.kind]
+    width = condition.size if condition.kind in ("words", "text") else value.shape[-1]
     if value.dim() != axes or width != condition.size:
         raise InputError(
             f"{condition.name} has shape {tuple(value.shape)}",
             allowed={
                 "words": "(B, words) ids of zoo.layers.text.word_ids",
+                "text": "(B, bytes) of zoo.layers.text.text_bytes",
                 "embeddings": f"(B, length, {condition.size})",
                 "vector": f"(B, {condition.size})",
                 "track": f"(B, T, {condition.size})",

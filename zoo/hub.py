@@ -3,7 +3,8 @@
     load("video/starter")                        shipped weights
     load("local-dir:runs/mine/model")            a folder that `save` wrote
     load("hf-hub:org/name@revision")             a repository that `push_to_hub` wrote
-    load("diffusers:org/name")                   a pretrained VAE of diffusers
+    load("diffusers:org/name")                   a pretrained video generator of diffusers
+    load("diffusers:org/name:vae")               its VAE
 
 Only `config.json`, `model.safetensors` and the card are ever fetched; the client's cache keeps them
 by content hash, and `HF_HUB_OFFLINE=1` reads from it alone. The token comes from the environment or
@@ -17,6 +18,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,7 @@ from zoo.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-__all__ = ["folder_of", "load", "load_tokenizer", "pull", "push", "shipped"]
+__all__ = ["explained", "folder_of", "load", "load_tokenizer", "pull", "push", "shipped"]
 
 SHIPPED = Path(__file__).parent / "pretrained"
 _UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".tar")
@@ -41,20 +43,57 @@ _FILES = [CONFIG, WEIGHTS, "README.md", ".eval_results/*"]
 
 def load_tokenizer(name: str) -> Tokenizer:
     """A tokenizer with trained weights, in eval mode."""
+    scheme, _, rest = name.partition(":")
+    if scheme == "diffusers":
+        from zoo.adapters.diffusers import load_diffusers
+
+        return load_diffusers(rest)
     model = load(name)
     if isinstance(model, Generator):
         raise UsageError(f"{name} is a generator", allowed="a tokenizer")
     return model
 
 
-def load(name: str) -> Any:
-    """A tokenizer or generator with trained weights, in eval mode."""
+def load(name: str, **options: Any) -> Any:
+    """A tokenizer or generator with trained weights, in eval mode.
+
+    `options` are for models of diffusers: `dtype` and `tiling`; for generators also `device` and
+    `offload`.
+    """
     scheme, _, rest = name.partition(":")
     if scheme == "diffusers":
-        from zoo.adapters.diffusers import load_diffusers
-
-        return load_diffusers(rest)
+        return _load_diffusers(rest, options)
+    if options:
+        raise UsageError(
+            f"{name} is loaded without options, not with {', '.join(options)}",
+            allowed="options for models of diffusers: diffusers:ORG/NAME",
+        )
     return load_folder(folder_of(name))
+
+
+def _load_diffusers(address: str, options: dict[str, Any]) -> Any:
+    """A generator where the address is a whole pipeline, else a VAE."""
+    from zoo.adapters.pipeline_files import find_pipeline
+
+    found = find_pipeline(address)
+    load_it: Any
+    known: tuple[str, ...]
+    if found is None:
+        from zoo.adapters.diffusers import load_diffusers as load_it
+
+        known = ("dtype", "tiling")
+    else:
+        from zoo.adapters.pipelines import load_pipeline
+
+        load_it, known = partial(load_pipeline, found), ("dtype", "tiling", "device", "offload")
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"diffusers:{address} is loaded without {option}",
+                allowed=", ".join(known),
+                hint=nearest(option, known),
+            )
+    return load_it(address, **options)
 
 
 def folder_of(name: str) -> Path:
@@ -78,7 +117,7 @@ def shipped() -> dict[str, Path]:
 def pull(repo: str, folder: Path | None = None) -> Path:
     """Fetch a model from the Hub, into the client's cache or into `folder`; returns where it is."""
     repo_id, _, revision = repo.partition("@")
-    with _explained(f"fetching {repo_id}"):
+    with explained(f"fetching {repo_id}"):
         path = _api().snapshot_download(
             repo_id, revision=revision or None, allow_patterns=_FILES, local_dir=folder
         )
@@ -106,7 +145,7 @@ def push(
     api = _api()
     with tempfile.TemporaryDirectory() as folder:
         save_folder(model, Path(folder), facts)
-        with _explained(f"publishing {repo}"):
+        with explained(f"publishing {repo}"):
             address = api.create_repo(repo, private=private, exist_ok=True)
             api.upload_folder(
                 repo_id=address.repo_id,
@@ -123,7 +162,7 @@ def _api() -> HfApi:
 
 
 def _not_ours(repo: str, revision: str) -> ZooError:
-    with _explained(f"listing {repo}"):
+    with explained(f"listing {repo}"):
         files = _api().list_repo_files(repo, revision=revision or None)
     unsafe = [file for file in files if file.endswith(_UNSAFE)]
     if unsafe:
@@ -160,7 +199,7 @@ def _unknown(name: str) -> NotFoundError:
 
 
 @contextlib.contextmanager
-def _explained(doing: str) -> Iterator[None]:
+def explained(doing: str) -> Iterator[None]:
     """Turn what the Hub's client raises into errors that say what to do next."""
     from huggingface_hub import errors
 

@@ -23,7 +23,7 @@ from curation.mocap.bvh_write import write_bvh
 from curation.mocap.draw import draw_motion, motion_sheet
 from curation.pictures import contact_sheet, save_film
 from tokenize_jobs.takes import features_for
-from zoo.generator import Batch, Decoding, Generator, Samples
+from zoo.generator import Batch, Generator, Samples
 from zoo.tokenizer import Tokenizer
 
 __all__ = ["Media", "decoded", "draw_samples"]
@@ -78,7 +78,9 @@ class Media:
 
 
 def decoded(model: Generator, made: Samples, tokenizer: Tokenizer | None = None) -> list[Media]:
-    """Each sample as media, by the tokenizer that the generator learned."""
+    """Each sample as media, by the tokenizer that the generator learned; pixels as they are."""
+    if model.source is None and model.space.modality == "video" and model.space.channels == 3:
+        return [_clip(x.movedim(-1, 0), model.fps) for x in made.x.float().cpu()]
     tokenizer = tokenizer or model.tokenizer()
     assert model.source is not None
     spec = tokenizer.spec
@@ -96,18 +98,23 @@ def decoded(model: Generator, made: Samples, tokenizer: Tokenizer | None = None)
 
 def _media(x: torch.Tensor, spec: Any) -> Media:
     if spec.layout == "BCTHW":
-        pixels = ((x.permute(1, 2, 3, 0) + 1) * 127.5).round().clamp(0, 255)
-        fps = Fraction(spec.fps).limit_denominator(1001) if spec.fps else _DEFAULT_FPS
-        return Media(pixels.numpy().astype(np.uint8), fps)
+        return _clip(x, spec.fps)
     features = features_for(spec.channels, spec.joints, spec.name)
     return Media(np.asarray(features.joints(x.numpy().astype(float))), features.fps)
+
+
+def _clip(x: torch.Tensor, fps: float | None) -> Media:
+    """Pixels (3, T, H, W) in -1..1 as a clip."""
+    pixels = ((x.movedim(0, -1) + 1) * 127.5).round().clamp(0, 255)
+    rate = Fraction(fps).limit_denominator(1001) if fps else _DEFAULT_FPS
+    return Media(pixels.numpy().astype(np.uint8), rate)
 
 
 def draw_samples(model: Generator, batch: Batch) -> Image.Image:
     """What the model makes when it is asked as the first examples of a batch are."""
     count = min(_SHOWN_SAMPLES, len(batch))
     asked = batch.select(slice(0, count)).conditions
-    made = model.sample(count, asked, Decoding(), frames=batch.x.shape[1], seed=0)
+    made = model.sample(count, asked, frames=batch.x.shape[1], seed=0)
     sheets = [media.sheet() for media in decoded(model, made)]
     return stacked(sheets)
 

@@ -139,6 +139,8 @@ def _parsed(address: str) -> tuple[str, str | None, str | None]:
         return address, None, None
     rest, _, revision = address.partition("@")
     repo, _, subfolder = rest.partition(":")
+    if Path(repo).is_dir():
+        return str(Path(repo) / subfolder), None, None
     if not subfolder and repo in CHECKPOINTS:
         subfolder = CHECKPOINTS[repo].subfolder
     return repo, subfolder or None, revision or None

@@ -44,6 +44,9 @@ class Port:
         if tiling:
             vae.enable_tiling()
 
+    def fit(self, rows: int, columns: int) -> None:
+        """Prepare the network for frames of this size."""
+
     @property
     def time(self) -> int:
         """Frames for one position."""

@@ -172,14 +172,15 @@ class Allegro(Port):
         return self._WINDOW // self.time
 
     def decode(self, z: Tensor, state: State) -> Tensor:
-        self._fit(*(n * self.space for n in z.shape[-2:]))
+        self.fit(*(n * self.space for n in z.shape[-2:]))
         return super().decode(z, state).transpose(1, 2)
 
     def _posterior(self, x: Tensor) -> Any:
-        self._fit(*x.shape[-2:])
+        self.fit(*x.shape[-2:])
         return super()._posterior(x)
 
-    def _fit(self, *size: int) -> None:
+    def fit(self, rows: int, columns: int) -> None:
+        size = (rows, columns)
         if not self.tiling:
             self.vae.kernel, self.vae.stride = (self._WINDOW, *size), (self._STRIDE, *size)
             return

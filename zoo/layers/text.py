@@ -1,8 +1,9 @@
-"""Texts for generators that bring their own reader: hashed words, and a small transformer on them.
+"""Texts as tensors, and a small reader of them for generators that bring their own.
 
 No vocabulary is stored and none can be missing: a word is the hash of its letters, one of
 `BUCKETS - 1`; 0 is padding. Large text encoders are the other way: their embeddings are made
-beforehand and given as such.
+beforehand and given as such. An encoder that came with pretrained weights reads the text itself,
+which travels as its bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from zoo.layers.attention import TransformerLayer, grid_positions, rotary_angles
 
-__all__ = ["BUCKETS", "WordReader", "word_ids"]
+__all__ = ["BUCKETS", "WordReader", "text_bytes", "texts_of", "word_ids"]
 
 BUCKETS = 4096
 MOST_WORDS = 64
@@ -30,6 +31,22 @@ def word_ids(texts: Sequence[str], most: int = MOST_WORDS) -> Tensor:
     for row, ids in zip(made, rows, strict=True):
         row[: len(ids)] = torch.tensor(ids)
     return made
+
+
+def text_bytes(texts: Sequence[str]) -> Tensor:
+    """(B, bytes) of each text in UTF-8, padded with 0."""
+    rows = [text.replace("\0", "").encode() for text in texts]
+    longest = max([1, *map(len, rows)])
+    padded = b"".join(row.ljust(longest, b"\0") for row in rows)
+    return torch.frombuffer(bytearray(padded), dtype=torch.uint8).view(len(rows), longest)
+
+
+def texts_of(made: Tensor, seen: Tensor | None = None) -> list[str]:
+    """The texts that `text_bytes` wrote; empty where `seen` (B,) is False."""
+    texts = [bytes(row.tolist()).rstrip(b"\0").decode() for row in made.cpu()]
+    if seen is None:
+        return texts
+    return [text if shown else "" for text, shown in zip(texts, seen.tolist(), strict=True)]
 
 
 def _hashed(word: str) -> int:
