@@ -8,8 +8,10 @@ and gone when the viewer ends: nothing is written beside the catalog.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,8 +91,9 @@ class Media:
     """The files that play the clips of one viewer; one for each viewer, shared by its threads."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="clipmill-viewer-")
-        self.files = SourceFiles(Path(self._folder.name))
+        self._folder = Path(tempfile.mkdtemp(prefix="clipmill-viewer-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self.files = SourceFiles(self._folder)
         self._known: OrderedDict[str, Playable] = OrderedDict()
         self._films: OrderedDict[Path, int] = OrderedDict()
         self._reader = GuardedWorker(memory_mb=1024)
@@ -134,12 +137,12 @@ class Media:
 
     def _film(self, found: FoundClip, path: Path) -> Playable:
         span, is_whole = _shown_span(found)
-        film = Path(self._folder.name) / f"{span.clip_id}.mp4"
+        film = self._folder / f"{span.clip_id}.mp4"
         copyable = found.source["codec"] in _COPYABLE and found.source["pix_fmt"] in _PIXELS
         settings = COPIED if copyable and is_whole else ENCODED
         with self._maker.entered() as worker:
             made = worker.call(
-                make_clip, str(path), span, self._folder.name, settings, wall_s=settings.wall_s
+                make_clip, str(path), span, str(self._folder), settings, wall_s=settings.wall_s
             )
         self._keep(film)
         how: How = "copy" if made.how == "copy" else "encode"

@@ -80,18 +80,18 @@ function verdicts({ verdicts: { why, selections, selection, problem, hint } }, i
     class: "chip", href: address(`/clip/${id}`, { selection: name }), "aria-current": name === selection ? "true" : null,
   }, name)));
   const rows = (why?.verdicts ?? []).map(({ stage, gate, predicate, value, passed, reason }) =>
-    h("tr", { dataset: { gate, passed } },
-      h("td", {}, verdictChip(passed, passed ? "pass" : "fail")),
-      h("td", {}, h("b", {}, gate), stage === "gate" ? null : h("span", { class: "dim" }, ` ${stage}`),
-        h("div", { class: "mono small dim" }, predicate), reason ? h("div", { class: "reason" }, reason) : null),
-      h("td", { class: "number value" }, value === null ? "–" : tidy(value))));
+    h("li", { dataset: { gate, passed } },
+      verdictChip(passed, passed ? "pass" : "fail"),
+      h("span", {}, h("b", {}, gate), " ", h("code", { class: "dim" }, stage === "gate" ? predicate : stage)),
+      h("span", { class: "number value" }, value === null ? "–" : tidy(value)),
+      reason ? h("span", { class: "reason small" }, reason) : null));
   return h("section", { class: "card verdicts", "aria-label": "Verdicts" },
     h("div", { class: "row spread" }, h("h2", {}, "Verdicts"), choice),
     problem ? h("p", { class: "dim" }, problem, hint ? h("span", { class: "small" }, ` Next: ${hint}`) : null) : null,
     why ? h("p", { class: "dim" }, why.kept
       ? `Kept by ${why.judged_by} at catalog version ${why.catalog_version}.`
       : `Refused by ${why.verdicts.filter(({ passed }) => !passed).length} of ${rows.length} in ${why.judged_by}, catalog version ${why.catalog_version}.`) : null,
-    rows.length ? h("div", { class: "scroll" }, h("table", {}, h("tbody", {}, rows))) : null);
+    rows.length ? h("ul", {}, rows) : null);
 }
 
 function captions({ captions: told, caption_checks: checked }) {
@@ -114,12 +114,14 @@ function scores({ scores: told, verdicts: { why } }) {
   return h("section", { class: "card scores", "aria-label": "Scores" },
     h("h2", {}, "Scores"),
     told.length ? null : h("p", { class: "dim" }, "Nothing was measured of this clip."),
-    h("div", { class: "operators" }, [...groups].map(([operator, rows]) =>
-      h("table", {}, h("caption", {}, operator), h("tbody", {}, rows.map(({ name, value, unit, meaning }) =>
-        h("tr", { dataset: { score: name } },
-          h("th", { scope: "row", title: meaning }, name, h("div", { class: "small dim meaning" }, meaning)),
-          h("td", { class: "number" }, tidy(value), " ", h("span", { class: "dim small" }, unit)),
-          h("td", {}, gates.filter(({ predicate }) => mentions(predicate, name)).map(({ gate, passed }) => verdictChip(passed, gate))))))))));
+    h("div", { class: "operators" }, [...groups].map(([operator, rows]) => h("div", { class: "operator" },
+      h("h3", {}, operator),
+      rows.map(({ name, value, unit, meaning }) => h("div", { class: "score", dataset: { score: name } },
+        h("span", { class: "name" }, name),
+        h("span", { class: "number value" }, tidy(value)),
+        h("span", { class: "small dim meaning" }, meaning),
+        h("span", { class: "small dim unit" }, unit),
+        gates.filter(({ predicate }) => mentions(predicate, name)).map(({ gate, passed }) => verdictChip(passed, gate))))))));
 }
 
 function grouped(rows) {

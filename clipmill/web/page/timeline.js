@@ -194,7 +194,7 @@ class Chart {
       else pen.moveTo(...place);
       drawn = true;
     }
-    pen.globalAlpha = 0.5;
+    pen.globalAlpha = this.#data.frames < low.length ? 0.9 : 0.5;
     pen.stroke();
     pen.globalAlpha = 1;
   }

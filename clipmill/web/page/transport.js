@@ -13,7 +13,11 @@ export function transport(media, { label, extra = [], tell = () => "" }) {
   const scrub = h("input", {
     type: "range", min: 0, max: Math.max(0, media.frames - 1), step: 1, value: 0,
     "aria-label": `Frame of ${label}`,
-    oninput: () => { media.pause(); media.seek(Number(scrub.value)); },
+    oninput: () => {
+      const frame = Number(scrub.value);
+      media.pause();
+      media.seek(frame);
+    },
   });
   const loop = h("button", {
     type: "button", class: "icon quiet", title: "Repeat (L)", "aria-label": "Repeat",
@@ -23,7 +27,8 @@ export function transport(media, { label, extra = [], tell = () => "" }) {
     "aria-label": "Speed", title: "Speed ([ and ])",
     onchange: () => { media.speed = Number(speed.value); },
   }, SPEEDS.map((value) => h("option", { value, selected: value === 1 }, `${value}×`)));
-  const counter = h("output", { class: "counter number" });
+  const counter = h("output", { class: "counter" });
+  const told = h("span", { class: "told small dim" });
 
   function show() {
     fill(play, media.playing ? "❚❚" : "▶");
@@ -34,18 +39,18 @@ export function transport(media, { label, extra = [], tell = () => "" }) {
     scrub.setAttribute("aria-valuetext", `frame ${media.frame} of ${media.frames}`);
     speed.value = media.speed;
     const seconds = media.secondsOf(media.frame).toFixed(3);
-    fill(counter,
-      h("b", {}, String(media.frame)), h("span", { class: "dim" }, ` / ${media.frames}`),
-      h("span", { class: "seconds" }, `${seconds} s`), h("span", { class: "dim" }, tell(media.frame)));
+    fill(counter, h("b", {}, String(media.frame)), h("span", { class: "dim" }, ` / ${media.frames}`),
+      h("span", { class: "seconds" }, `${seconds} s`));
+    told.textContent = tell(media.frame);
   }
 
   media.onchange = show;
   show();
   return h("div", { class: "transport", role: "group", "aria-label": `Controls of ${label}` },
-    play,
+    scrub, play,
     h("button", { type: "button", class: "icon quiet", title: "Frame before (,)", "aria-label": "Frame before", onclick: () => step(media, -1) }, "‹"),
     h("button", { type: "button", class: "icon quiet", title: "Next frame (.)", "aria-label": "Next frame", onclick: () => step(media, 1) }, "›"),
-    scrub, counter, loop, speed, extra);
+    counter, loop, speed, extra, told);
 }
 
 export function toggle(media) {

@@ -19,7 +19,10 @@ function twinRow(clip, twin, signal) {
   const { other } = twin;
   const name = (other.uri ?? other.source_id).split("/").at(-1);
   const traits = [twin.kind, twin.mirrored ? "mirrored" : null, twin.turned_deg ? `turned ${twin.turned_deg}°` : null].filter(Boolean);
-  const pair = h("div", { class: "pair" });
+  const pair = h("div", { class: "pair" }, [clip, other].map((one) => h("img", {
+    class: "poster", src: `/api/storyboard/${one.clip_id}`, alt: "", loading: "lazy",
+    onerror: (event) => event.target.remove(),
+  })));
   const compare = h("button", { type: "button", onclick: async () => {
     compare.disabled = true;
     const open = other.kind === "mocap" ? takePlayer : filmPlayer;
