@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "duration_text", "hours", "human_bytes", "time_text"]
+__all__ = ["counted", "duration_text", "hours", "human_bytes", "number", "time_text"]
 
 
 def counted(count: int, noun: str) -> str:
@@ -41,3 +41,10 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def number(value: float | None) -> str:
+    """A measured value with the digits that say something."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from catalogs.amounts import counted, time_text
+from catalogs.amounts import counted, number, time_text
 from catalogs.coverage import Coverage, Group, Groups, Spread
 from catalogs.edges import Edge, Near, edges_of
 from catalogs.funnel import Funnel, Step
 from catalogs.gates import Grammar
 from catalogs.query import wide_columns
 from catalogs.report.book import CAPTION_VERDICTS, Book
-from catalogs.report.markup import Html, Part, Section, number, section, tag, together
+from catalogs.report.markup import Html, Part, Section, section, tag, together
 from catalogs.report.svg import histogram
 
 __all__ = ["balance", "funnel", "gates", "measures"]

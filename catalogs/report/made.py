@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from catalogs.amounts import duration_text, human_bytes
+from catalogs.amounts import duration_text, human_bytes, number
 from catalogs.report.book import Book
-from catalogs.report.markup import Html, Part, Section, number, section, table, tag
+from catalogs.report.markup import Html, Part, Section, section, table, tag
+from catalogs.runs import Run, recorded_runs
 
-__all__ = ["provenance", "rate_of", "runs", "storage"]
+__all__ = ["provenance", "runs", "storage"]
 
 _MOST_RUNS, _MOST_STAGES = 30, 12
-_RATES = (
-    ("media_s", 3600.0, "hours of media"),
-    ("windows", 1.0, "windows"),
-    ("embedded", 1.0, "clips"),
-    ("captioned", 1.0, "clips"),
-    ("clips", 1.0, "clips"),
-)
-"""What a run's counts are told by, the first that is there: how many make one, and its name."""
-
-
-def rate_of(counts: Mapping[str, Any], seconds: float) -> str:
-    """What a run did in an hour; empty if it did nothing that is counted."""
-    for key, size, name in _RATES:
-        amount = counts.get(key)
-        if isinstance(amount, int | float) and amount and seconds > 0:
-            return f"{number(amount / size / seconds * 3600)} {name} per hour"
-    return ""
 
 
 def runs(book: Book) -> Section | None:
     """What was run, for how long, and how fast."""
-    found = book.chosen.sql(
-        "select verb, name, status, started, epoch(finished - started) as seconds, hosts, counts, "
-        "timings from runs order by started desc, run_id"
-    ).dicts()
+    found = recorded_runs(book.chosen.session)
     if not found:
         return None
     rows: list[Sequence[Part]] = [_run(run) for run in found[:_MOST_RUNS]]
@@ -51,18 +30,15 @@ def runs(book: Book) -> Section | None:
     )
 
 
-def _run(run: Mapping[str, Any]) -> list[Part]:
-    seconds = run["seconds"] or 0.0
-    counts = json.loads(run["counts"] or "{}")
-    hosts = json.loads(run["hosts"] or "[]")
+def _run(run: Run) -> list[Part]:
     return [
-        run["verb"],
-        run["name"] or "",
-        run["status"],
-        run["started"].strftime("%Y-%m-%d %H:%M"),
-        _took(seconds),
-        rate_of(counts, counts.get("wall_s") or seconds),
-        str(len(hosts)) if hosts else "",
+        run.verb,
+        run.name or "",
+        run.status,
+        run.started.strftime("%Y-%m-%d %H:%M"),
+        _took(run.seconds),
+        run.rate,
+        str(len(run.hosts)) if run.hosts else "",
     ]
 
 
@@ -70,12 +46,13 @@ def _took(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 10 else duration_text(seconds)
 
 
-def _stages(found: Sequence[Mapping[str, Any]]) -> list[Html]:
+def _stages(found: Sequence[Run]) -> list[Html]:
     """Where the time of all runs went, in seconds of workers."""
     totals: dict[str, float] = {}
     for run in found:
-        for stage, seconds in json.loads(run["timings"] or "{}").items():
-            totals[f"{run['verb']}: {stage}"] = totals.get(f"{run['verb']}: {stage}", 0) + seconds
+        for stage, seconds in run.timings.items():
+            name = f"{run.verb}: {stage}"
+            totals[name] = totals.get(name, 0.0) + seconds
     longest = sorted(totals.items(), key=lambda item: (-item[1], item[0]))[:_MOST_STAGES]
     if not longest:
         return []
@@ -147,8 +124,6 @@ def provenance(book: Book) -> Section:
 def _versions(book: Book) -> dict[str, str]:
     """Of everything that wrote into the catalog; where versions differ, the newest run's."""
     found: dict[str, str] = {}
-    for (text,) in book.rows(
-        "select versions from runs where versions is not null order by started, run_id"
-    ):
-        found |= {name: str(version) for name, version in json.loads(text).items()}
+    for run in reversed(recorded_runs(book.chosen.session)):
+        found |= {name: str(version) for name, version in run.versions.items()}
     return found

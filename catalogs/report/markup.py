@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeAlias
 
-__all__ = ["Html", "Part", "Section", "number", "section", "table", "tag", "together"]
+__all__ = ["Html", "Part", "Section", "section", "table", "tag", "together"]
 
 _VOID = frozenset({"br", "hr", "img", "meta", "rect", "line", "circle", "path"})
 _WIDE = 4
@@ -54,13 +54,6 @@ def _markup(part: Part) -> str:
     if isinstance(part, str | int):
         return escape(f"{part:,}" if isinstance(part, int) else part)
     return together(*part)
-
-
-def number(value: float | None) -> str:
-    """A measured value with the digits that say something."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from catalogs.amounts import human_bytes
+from catalogs.amounts import human_bytes, number
 from catalogs.query import sql_name
 from catalogs.report.book import CAPTION_VERDICTS, Book
-from catalogs.report.markup import Html, Part, Section, number, section, table, tag, together
+from catalogs.report.markup import Html, Part, Section, section, table, tag, together
 
 __all__ = ["captions", "tokens"]
 

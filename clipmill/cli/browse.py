@@ -43,12 +43,15 @@ def browse(
     """
     from catalogs.errors import UsageError
     from catalogs.recipe import load_recipe
+    from catalogs.reviews import checked_reviewer
     from clipmill.web.server import serve
 
     if label != bool(reviewer):
         raise UsageError(
             "--label and --reviewer belong together", hint="add --label --reviewer NAME"
         )
+    if reviewer:
+        checked_reviewer(reviewer)
     given = load_recipe(recipe) if recipe else None
     serve(catalog, port, open_browser=not no_open, reviewer=reviewer, recipe=given, tell=_tell)
 

@@ -14,6 +14,7 @@ from clipmill.cli.output import note, print_json, print_table
 if TYPE_CHECKING:
     from catalogs import Catalog
     from catalogs.calibrate import Calibration, GateReport
+    from catalogs.labels import Labels
     from catalogs.recipe import Recipe
     from catalogs.sampling import Drawn
 
@@ -97,8 +98,13 @@ def _draw_sheets(catalog: Catalog, drawn: Sequence[Drawn], folder: Path) -> dict
 def calibrate(
     catalog: CatalogPath,
     labels: Annotated[
-        Path, typer.Option(help="CSV with clip_id, label (keep or drop) and, if wanted, gate.")
-    ],
+        Path | None,
+        typer.Option(help="CSV with clip_id, label (keep or drop) and, if wanted, gate."),
+    ] = None,
+    reviewer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose labels of clipmill browse to take instead."),
+    ] = None,
     recipe: RecipeOption = None,
     slip_cost: Annotated[
         float, typer.Option(help="How many lost clips are as bad as one that slips in.")
@@ -121,14 +127,14 @@ def calibrate(
       clipmill calibrate corpus --labels motion/labels.csv
       clipmill calibrate corpus --labels all/labels.csv --recipe web-video --to calibration
       clipmill calibrate corpus --labels labels.csv --slip-cost 3 --json
+      clipmill calibrate corpus --reviewer ada
     """
     from catalogs.calibrate import calibrate as compare
-    from catalogs.labels import read_labels
 
     source = open_catalog(catalog, at)
     found = compare(
         source,
-        read_labels(labels),
+        _labels(source, labels, reviewer),
         _recipe(source, recipe),
         cutting=cutting,
         slip_cost=slip_cost,
@@ -152,6 +158,23 @@ def calibrate(
     for gate in found.gates:
         if gate.suggested:
             note(f'--set {gate.gate}="{gate.suggested}"')
+
+
+def _labels(catalog: Catalog, path: Path | None, reviewer: str | None) -> Labels:
+    """The labels of a file, or those that a reviewer stored."""
+    from catalogs.errors import UsageError
+    from catalogs.labels import read_labels
+    from catalogs.reviews import stored_labels
+
+    if path is not None and reviewer is None:
+        return read_labels(path)
+    if path is None and reviewer is not None:
+        return stored_labels(catalog, reviewer)
+    raise UsageError(
+        "labels come from one place",
+        allowed="--labels FILE, or --reviewer NAME",
+        hint="clipmill sample CATALOG --gate GATE --to DIR writes a file to fill in",
+    )
 
 
 def _recipe(catalog: Catalog, recipe: str | None) -> Recipe:

@@ -31,7 +31,7 @@ from clipmill.web.sources import find_clip
 from clipmill.web.state import Edition, Viewer, ViewerState
 from clipmill.web.storyboards import picture_at, picture_times
 
-__all__ = ["router"]
+__all__ = ["load_asked", "router"]
 
 router = APIRouter(prefix="/api")
 
@@ -55,7 +55,7 @@ class Asked:
         limits: Annotated[list[str], Query(alias="limit", max_length=MOST_CHANGES)] = [],  # noqa: B006
     ):
         self.edition = viewer.edition
-        self.loaded = _load(viewer, self.edition, recipe)
+        self.loaded = load_asked(viewer, self.edition, recipe)
         self.gates = _changed(self.loaded, changed, limits)
 
     @property
@@ -161,7 +161,7 @@ def picture(clip_id: ClipId, viewer: ViewerState) -> Response:
     return Response(data, media_type="image/jpeg", headers=PICTURE)
 
 
-def _load(viewer: Viewer, edition: Edition, source: str) -> Recipe:
+def load_asked(viewer: Viewer, edition: Edition, source: str) -> Recipe:
     """A recipe by where it comes from."""
     kind, _, name = source.partition(":")
     if kind == "shipped" and name in shipped_recipes():

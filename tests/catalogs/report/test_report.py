@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from catalogs.amounts import number
 from catalogs.catalog import Catalog
 from catalogs.charts import Histogram
 from catalogs.edges import edges_of
@@ -18,10 +19,10 @@ from catalogs.funnel import funnel
 from catalogs.query import Session
 from catalogs.recipe import NearDuplicates
 from catalogs.report import report_html, write_report
-from catalogs.report.made import rate_of
-from catalogs.report.markup import Html, number, tag
+from catalogs.report.markup import Html, tag
 from catalogs.report.pictures import Pictures
 from catalogs.report.svg import histogram
+from catalogs.runs import rate_of
 from catalogs.testing.duplicates import record_matches
 from catalogs.testing.licensed import LICENSED_SOURCES, record_licensed
 
