@@ -72,7 +72,7 @@ def serving() -> Mapping[str, tuple[Entry, ...]]:
     """What serves each system that is served."""
     found: dict[str, list[Entry]] = {}
     kinds = (
-        *(_tokenizers, _generators, _samplers),
+        *(_tokenizers, _generators, _pipelines, _samplers, _distillations),
         *(_operators, _captioners, _embedders, _choices, _copies, _chances, _reductions),
     )
     for served, entry in chain.from_iterable(kind() for kind in kinds):
@@ -96,11 +96,26 @@ def _generators() -> Iterator[Served]:
         yield preset.serves, Entry("generator", preset.name, f'zoo.create("{preset.name}")')
 
 
+def _pipelines() -> Iterator[Served]:
+    from zoo.adapters.pipeline_traits import TRAITS
+
+    for name, traits in TRAITS.items():
+        yield traits.serves, Entry("pipeline", name, 'zoo.load("diffusers:ORG/NAME")')
+
+
 def _samplers() -> Iterator[Served]:
     from zoo.samplers import SAMPLERS
 
     for sampler in SAMPLERS:
         yield sampler.serves, Entry("sampler", sampler.name, f"zoo.samplers.{sampler.name}")
+
+
+def _distillations() -> Iterator[Served]:
+    from zoo.training.distil import METHODS
+
+    for method in METHODS:
+        run = f"in a recipe: distil: {{method: {method.name}}}"
+        yield method.serves, Entry("distillation", method.name, run)
 
 
 def _operators() -> Iterator[Served]:

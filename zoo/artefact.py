@@ -46,7 +46,8 @@ def save(model: Tokenizer | Generator, folder: Path, facts: Facts | None = None)
     """Write the model to `folder`; `facts` are what its card tells."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    header = model.header if isinstance(model, Generator) else {}
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt", **header})
     known = {
         "format": FORMAT,
         "name": model.name or model.family(),

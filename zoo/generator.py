@@ -480,7 +480,7 @@ class Generator(nn.Module, ABC):
         return cls.__module__.rsplit(".", 1)[-1]
 
     @property
-    def body(self) -> nn.Module:
+    def trunk(self) -> nn.Module:
         """The network whose blocks may be computed again instead of kept."""
         return self
 

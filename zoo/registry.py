@@ -78,9 +78,12 @@ class Preset:
 
 @cache
 def families() -> Mapping[str, type[Tokenizer] | type[Generator]]:
-    """Every family by the name of its module."""
+    """Every family by the name of its module; one without presets adapts models made elsewhere."""
+    from zoo.adapters.diffusers_lora import DiffusersLora
+
     every = [*presets().values(), *generators().values()]
-    return dict(sorted((entry.family.family(), entry.family) for entry in every))
+    found = [*(entry.family for entry in every), DiffusersLora]
+    return dict(sorted((family.family(), family) for family in found))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from clipmill.cli.options import AsJson, AtVersion, open_catalog, parse_pairs
 from clipmill.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
-    from zoo.generator import Decoding, Known
+    from zoo.generator import Known
 
 app = typer.Typer()
 
@@ -90,7 +91,8 @@ def sample(
     what: Annotated[
         str,
         typer.Argument(
-            metavar="CATALOG|MODEL", help="A catalog; or local-dir:FOLDER, hf-hub:ORG/NAME, a name."
+            metavar="CATALOG|MODEL",
+            help="A catalog; or local-dir:FOLDER, hf-hub:ORG/NAME, diffusers:ORG/NAME, a name.",
         ),
     ],
     to: Annotated[
@@ -112,15 +114,27 @@ def sample(
     text: Annotated[
         list[str] | None, typer.Option(help="What a generator is asked for. Repeatable.")
     ] = None,
+    negative: Annotated[
+        str | None, typer.Option(help="A text to keep away from, where the model takes one.")
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="A class by name or number. Repeatable.")
     ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="A picture to begin with, where the model takes one.")
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Samples of each text and label.")] = 1,
     frames: Annotated[int, typer.Option(min=0, help="Positions in time; 0 for the most.")] = 0,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="ROWSxCOLUMNS", help="Of frames, where the model makes any."),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="0 takes the likeliest.")] = 1.0,
     top_k: Annotated[int, typer.Option(help="Only the likeliest so many codes.")] = 0,
     top_p: Annotated[float, typer.Option(help="Only codes of this share together.")] = 1.0,
-    guidance: Annotated[float, typer.Option(help="Above 1: nearer to what is asked for.")] = 1.0,
+    guidance: Annotated[
+        float | None, typer.Option(help="Above 1: nearer to what is asked for; else the model's.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Of the sampler; 0 for its own number.")] = 0,
     clip: Annotated[
         str | None,
@@ -129,6 +143,12 @@ def sample(
     keep: Annotated[
         str, typer.Option(metavar="first:N|ends:N", help="Which part, in positions in time.")
     ] = "first:1",
+    load: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--load", metavar="NAME=VALUE", help="How diffusers loads it: dtype=, offload=, tiling="
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw clips of a catalog for a person to label, or samples of a generator.
@@ -147,6 +167,7 @@ def sample(
       clipmill sample local-dir:runs/walks/model --text "a person walks" --to walk.bvh
       clipmill sample local-dir:runs/shapes/model --label circle --guidance 2 --to circle.gif
       clipmill sample local-dir:runs/shapes/model --clip corpus:0123abcd --keep ends:1 --to new.gif
+      clipmill sample diffusers:Lightricks/LTX-Video --text "a cat" --size 512x704 --to cat.mp4
     """
     from catalogs.errors import UsageError
 
@@ -173,45 +194,59 @@ def sample(
             "--near 40 or --anywhere 100",
             param_hint="--to",
         )
-    from zoo.generator import Decoding  # loads torch, which drawing clips can do without
+    wish = _Wish(text, negative, label, count, frames, _parsed_size(size), seed, clip, keep, image)
+    draws = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "steps": steps}
+    if guidance is not None:
+        draws["guidance"] = guidance
+    _generate(what, to, wish, draws, parse_pairs(load, "--load"), as_json)
 
-    decoding = Decoding(
-        temperature=temperature, top_k=top_k, top_p=top_p, guidance=guidance, steps=steps
-    )
-    _generate(what, to, text, label, count, frames, seed, decoding, clip, keep, as_json)
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is asked of a generator."""
+
+    text: list[str] | None
+    negative: str | None
+    label: list[str] | None
+    count: int
+    frames: int
+    size: tuple[int, int] | None
+    seed: int
+    clip: str | None
+    keep: str
+    image: Path | None
 
 
 def _generate(
     name: str,
     to: Path,
-    text: list[str] | None,
-    label: list[str] | None,
-    count: int,
-    frames: int,
-    seed: int,
-    decoding: Decoding,
-    clip: str | None,
-    keep: str,
+    wish: _Wish,
+    draws: dict[str, Any],
+    options: dict[str, str],
     as_json: bool,
 ) -> None:
     """Draw, decode and write samples of a generator."""
+    import yaml
+
     import zoo
     from tokenize_jobs.training.media import decoded
     from zoo.errors import UsageError
-    from zoo.generator import Generator
+    from zoo.generator import Decoding, Generator
 
-    model = zoo.load(name)
+    Decoding(**draws)  # refuses wrong values before anything is loaded
+    model = zoo.load(name, **{key: yaml.safe_load(value) for key, value in options.items()})
     if not isinstance(model, Generator):
         raise UsageError(f"{name} is a tokenizer", allowed="a generator")
-    asked = _asked(model, text, label, count)
-    total = max([count, *(len(values) for values in asked.values())])
+    asked = _asked(model, wish)
+    total = max([wish.count, *(len(values) for values in asked.values())])
     drawn = model.sample(
         total,
         model.given(**asked),
-        decoding,
-        seed=seed,
-        frames=frames,
-        known=_known(model, clip, keep, total, frames) if clip else None,
+        Decoding(**{"guidance": model.default_guidance, **draws}),
+        seed=wish.seed,
+        frames=wish.frames,
+        known=_known(model, wish, total),
+        **_sized(model, wish.size),
     )
     media = decoded(model, drawn)
     paths = _paths(to, total, body=media[0].is_body)
@@ -228,17 +263,41 @@ def _generate(
             print("\t".join(str(value) for value in row.values()))
 
 
-def _asked(
-    model: Any, text: list[str] | None, label: list[str] | None, count: int
-) -> dict[str, list[Any]]:
+def _parsed_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not ROWSxCOLUMNS", param_hint="--size")
+    return int(rows), int(columns)
+
+
+def _sized(model: Any, size: tuple[int, int] | None) -> dict[str, Any]:
+    from zoo.adapters.pipelines import Pipeline
+    from zoo.errors import UsageError
+
+    if size is None:
+        return {}
+    if not isinstance(model, Pipeline):
+        raise UsageError(f"{model.name} makes one size", allowed="no --size")
+    return {"size": size}
+
+
+def _asked(model: Any, wish: _Wish) -> dict[str, list[Any]]:
     """Each text and label, `count` times, under the model's names for them."""
-    given = {"words": text, "class": label}
-    named = {c.kind: c.name for c in model.config.conditions}
-    asked: dict[str, list[Any]] = {}
-    for kind, values in given.items():
-        if values:
-            name = named.get(kind, "text" if kind == "words" else "label")
-            asked[name] = [value for value in values for _ in range(count)]
+    conditions = model.config.conditions
+    texts = [c.name for c in conditions if c.kind in ("words", "text") and c.name != "negative"]
+    classes = [c.name for c in conditions if c.kind == "class"]
+    given = {
+        texts[0] if texts else "text": wish.text,
+        classes[0] if classes else "label": wish.label,
+        "negative": [wish.negative] if wish.negative else None,
+    }
+    asked = {
+        name: [value for value in values for _ in range(wish.count)]
+        for name, values in given.items()
+        if values
+    }
     longest = max((len(values) for values in asked.values()), default=0)
     return {n: v * (longest // len(v)) if longest % len(v) == 0 else v for n, v in asked.items()}
 
@@ -252,11 +311,15 @@ def _paths(to: Path, count: int, *, body: bool) -> list[Path]:
     return [to / f"sample-{number:03}{'.bvh' if body else '.mp4'}" for number in range(count)]
 
 
-def _known(model: Any, clip: str, keep: str, count: int, frames: int) -> Known:
-    """Stored tokens of a clip, of which a part is kept."""
-    from tokenize_jobs.training.known import known_of_clip
+def _known(model: Any, wish: _Wish, count: int) -> Known | None:
+    """Stored tokens of a clip, of which a part is kept; or a picture to begin with."""
+    from tokenize_jobs.training.known import known_of_clip, known_of_picture
 
-    catalog, _, clip_id = clip.rpartition(":")
+    if wish.image is not None:
+        return known_of_picture(model, wish.image, count, wish.frames, wish.size)
+    if wish.clip is None:
+        return None
+    catalog, _, clip_id = wish.clip.rpartition(":")
     if not catalog:
-        raise typer.BadParameter(f"{clip!r} is not CATALOG:ID", param_hint="--clip")
-    return known_of_clip(model, open_catalog(catalog), clip_id, keep, count, frames)
+        raise typer.BadParameter(f"{wish.clip!r} is not CATALOG:ID", param_hint="--clip")
+    return known_of_clip(model, open_catalog(catalog), clip_id, wish.keep, count, wish.frames)

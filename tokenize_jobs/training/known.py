@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from catalogs.catalog import Catalog
 from catalogs.errors import NotFoundError, UsageError
 from catalogs.schema import view_name
 from tokenize_jobs.shards import unpack
+from zoo.adapters.pipelines import Pipeline
 from zoo.generator import Generator, Known
 
-__all__ = ["known_of_clip", "parse_keep", "tokens_of_model"]
+__all__ = ["known_of_clip", "known_of_picture", "parse_keep", "tokens_of_model"]
 
 _KEEP = re.compile(r"(first|ends):(\d+)")
 
@@ -44,6 +48,29 @@ def known_of_clip(
     mask = torch.zeros(shape[: 1 + len(model.space.grid)], dtype=torch.bool)
     for part in parse_keep(keep, there):
         mask[:, part] = True
+    return Known(x, mask)
+
+
+def known_of_picture(
+    model: Generator, path: Path, count: int, frames: int = 0, size: tuple[int, int] | None = None
+) -> Known:
+    """A picture as the first frame of `count` samples, cut to their shape around its middle."""
+    if not isinstance(model, Pipeline):
+        raise UsageError(
+            f"{model.name} makes tokens and begins with no picture",
+            hint="--clip CATALOG:ID keeps the first positions of a clip",
+        )
+    rows, columns = size or model.spec.size
+    try:
+        picture = ImageOps.fit(Image.open(path).convert("RGB"), (columns, rows))
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no picture at {path}") from None
+    except UnidentifiedImageError:
+        raise UsageError(f"{path} is no picture", allowed="PNG, JPEG and the like") from None
+    shape = (count, frames or model.spec.frames, rows, columns, 3)
+    x, mask = torch.zeros(shape), torch.zeros(shape[:-1], dtype=torch.bool)
+    x[:, 0] = torch.from_numpy(np.array(picture)).float() / 127.5 - 1
+    mask[:, 0] = True
     return Known(x, mask)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,16 +20,20 @@ from catalogs.licence import Policy
 from tokenize_jobs.plan import table_of
 from tokenize_jobs.training.batches import CLASSES, Asked, TokenBatches, open_feed
 from tokenize_jobs.training.recipe import Data, Recipe
+from zoo.adapters.diffusers import licence_of
+from zoo.adapters.diffusers_lora import Config as LoraConfig
+from zoo.adapters.diffusers_lora import DiffusersLora
 from zoo.card import Facts
 from zoo.config import config_from_json, config_to_json
 from zoo.generator import Batch, Condition, Generator, Space
-from zoo.hub import load_tokenizer
+from zoo.hub import load, load_tokenizer
 from zoo.registry import generators
 from zoo.spec import TokenizerSpec
 
 __all__ = ["ASKED", "Prepared", "prepare"]
 
 VALIDATION_BATCHES = 4
+DIFFUSERS = "diffusers:"
 ASKED = "asked by "
 """Before a condition's name, the fact of a card that tells which column it was learned from."""
 
@@ -43,8 +48,8 @@ class Prepared:
     facts: Facts
 
 
-def prepare(recipe: Recipe) -> Prepared:
-    """Open the data of a recipe and build its model."""
+def prepare(recipe: Recipe, texts: Path | None = None) -> Prepared:
+    """Open the data of a recipe and build its model; `texts` keeps embeddings of captions."""
     data = recipe.data
     if data.validation and data.validation == data.split:
         raise UsageError(f"split {data.split!r} is both trained and validated on")
@@ -58,11 +63,16 @@ def prepare(recipe: Recipe) -> Prepared:
         )
     whole = open_feed(data, table, split="", batch=1)
     asked, size = _asked(data, spec, whole, catalog, table)
-    conditions = _conditions(data, whole.class_names)
     space = Space.of(spec, size, asked.stream, levels=data.levels)
     # Weights are drawn before data are read, so they follow from the seed alone.
     torch.manual_seed(recipe.run.seed)
-    model = _model(recipe, space, conditions).bind(spec, size, data.tokenizer)
+    if recipe.model.preset.startswith(DIFFUSERS):
+        model = _fine_tuned(recipe, space)
+    else:
+        model = _model(recipe, space, _conditions(data, whole.class_names))
+    model.bind(spec, size, data.tokenizer)
+    if isinstance(model, DiffusersLora) and whole.index.captions is not None:
+        model.keep_texts(sorted(set(whole.index.captions.flatten().to_pylist())), texts)
     batches = TokenBatches(model, data, asked, table, batch=recipe.run.batch, seed=recipe.run.seed)
     return Prepared(
         model, batches, _validation(model, recipe, asked, table), _facts(recipe, catalog, batches)
@@ -114,6 +124,11 @@ def _conditions(data: Data, names: list[str]) -> tuple[Condition, ...]:
 
 def _model(recipe: Recipe, space: Space, conditions: tuple[Condition, ...]) -> Generator:
     """The preset's model with the data's space and conditions."""
+    if recipe.lora is not None:
+        raise UsageError(
+            f"{recipe.model.preset} is trained as a whole, without lora",
+            allowed=f"lora for a pretrained generator: model: {DIFFUSERS}ORG/NAME",
+        )
     known = generators()
     name = recipe.model.preset
     if name not in known:
@@ -129,6 +144,32 @@ def _model(recipe: Recipe, space: Space, conditions: tuple[Condition, ...]) -> G
     model = preset.family(config)
     assert isinstance(model, Generator)
     model.name = name
+    return model
+
+
+def _fine_tuned(recipe: Recipe, space: Space) -> Generator:
+    """Low-rank layers in a pretrained generator, for the data's space."""
+    preset, lora = recipe.model.preset, recipe.lora
+    if lora is None or recipe.model.change:
+        raise UsageError(
+            f"{preset} is pretrained: low-rank layers learn beside its frozen weights",
+            allowed="lora, and nothing under change",
+            hint="lora: {rank: 16}",
+        )
+    unknown = set(recipe.data.conditions) - {"text"}
+    if unknown:
+        raise UsageError(f"{preset} cannot be asked for {min(unknown)!r}", allowed="text")
+    config = LoraConfig(
+        base=preset,
+        space=space,
+        drop=lora.drop,
+        rank=lora.rank,
+        alpha=lora.alpha or float(lora.rank),
+        targets=tuple(lora.targets),
+        precision=lora.precision,
+    )
+    model = DiffusersLora.of(load(preset, dtype=lora.precision), config)
+    model.name = preset
     return model
 
 
@@ -155,6 +196,7 @@ def _validation(model: Generator, recipe: Recipe, asked: Asked, table: str) -> t
 def _facts(recipe: Recipe, catalog: Catalog, batches: TokenBatches) -> Facts:
     """Where the data came from, what their licences say, how the model is trained."""
     data, run = recipe.data, recipe.run
+    lora = recipe.lora.to_json() if recipe.lora else {}
     policy = Policy.of("redistribute", "derive")
     chosen = {"selection": data.selection or None, "where": data.where or None}
     with choose(catalog, **chosen, policy=policy) as clips:
@@ -164,7 +206,9 @@ def _facts(recipe: Recipe, catalog: Catalog, batches: TokenBatches) -> Facts:
         ).rows()
         forbids = tuple(str(refusal) for refusal in clips.verdict.refusals)
     what = data.selection or data.where or "all clips"
+    base = licence_of(recipe.model.preset.removeprefix(DIFFUSERS))
     return Facts(
+        limits=(f"layers for a base under the licence {base.name}",) if base else (),
         data=(
             f"catalog {catalog.about['id']}, version {catalog.version}: {what}",
             f"{len(batches.feed.index)} windows of {data.tokenizer}",
@@ -173,6 +217,7 @@ def _facts(recipe: Recipe, catalog: Catalog, batches: TokenBatches) -> Facts:
         training={
             "preset": recipe.model.preset,
             **{f"changed {name}": str(value) for name, value in recipe.model.change.items()},
+            **{f"lora {name}": str(value) for name, value in lora.items()},
             "steps": run.steps,
             "batch": run.batch,
             "learning rate": run.learning_rate,

@@ -12,6 +12,15 @@
       change: {backbone: {dim: 128, depth: 4}}
     run: {steps: 2000, batch: 32}
 
+A pretrained generator of diffusers learns by low-rank layers beside its frozen weights:
+
+    model: diffusers:Wan-AI/Wan2.1-T2V-1.3B-Diffusers
+    lora: {rank: 16}
+
+A trained generator that denoises teaches one that needs few steps:
+
+    distil: {teacher: local-dir:runs/walks/model, method: consistency, steps: 4}
+
 A misspelt or mistyped line is refused before anything is read. The size of the grid, the codes, the
 classes and the width of embeddings follow from the data, so a preset fits any tokenizer of its
 kind, and a line under `change` scales it.
@@ -24,9 +33,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.training.settings import GeneratorSettings, Strict, read_settings
+from zoo.training.settings import Distillation, GeneratorSettings, Strict, read_settings
 
-__all__ = ["Data", "Model", "Recipe"]
+__all__ = ["Data", "Lora", "Model", "Recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +71,31 @@ class Model(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lora(Strict):
+    """The low-rank layers that a pretrained generator learns."""
+
+    rank: int = field(default=16, metadata={"least": 1})
+    alpha: float = field(default=0.0, metadata={"least": 0})
+    """What they learn is multiplied by alpha / rank; 0 takes the rank."""
+    targets: list[str] = field(default_factory=lambda: ["to_q", "to_k", "to_v", "to_out.0"])
+    """Ends of the names of linear layers."""
+    drop: float = field(default=0.1, metadata={"least": 0, "most": 1})
+    """Share of the examples that learn without their text, for guidance."""
+    precision: str = field(
+        default="bfloat16", metadata={"choices": ("bfloat16", "float16", "float32")}
+    )
+    """Of the frozen weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe(Strict):
     """Data, model and budget of one run; `workers` processes share the batch."""
 
     data: Data
     model: Model
     run: GeneratorSettings
+    lora: Lora | None = None
+    distil: Distillation | None = None
     workers: int = 1
     gpus: bool = False
 
@@ -81,6 +109,8 @@ class Recipe(Strict):
     ) -> Recipe:
         """The recipe of a YAML or JSON file, with values of `run` changed."""
         known = dict(read_settings(path))
+        if isinstance(known.get("model"), str):
+            known["model"] = {"preset": known["model"]}
         if change:
             known["run"] = {**dict(known.get("run", {})), **change}
         if workers is not None:

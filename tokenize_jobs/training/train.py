@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,17 @@ from tokenize_jobs.training.prepare import Prepared, prepare
 from tokenize_jobs.training.recipe import Recipe
 from zoo.artefact import read_config, tell
 from zoo.card import Facts
+from zoo.denoiser import Denoiser
+from zoo.generator import Generator
+from zoo.hub import load
+from zoo.training.distil import distil
 from zoo.training.generate import fit_generator
 from zoo.training.run import Outcome
+from zoo.training.settings import Distillation
 
 __all__ = ["train"]
 
-_RECIPE = "recipe.yaml"
+_RECIPE, _TEXTS = "recipe.yaml", "texts"
 
 
 def train(recipe: Recipe, folder: str | Path, *, progress: bool = True) -> Outcome:
@@ -36,7 +43,7 @@ def train(recipe: Recipe, folder: str | Path, *, progress: bool = True) -> Outco
     if recipe.workers > 1:
         outcome = _on_ray(recipe, folder)
     else:
-        outcome = _fitted(recipe, prepare(recipe), folder, progress)
+        outcome = _fitted(recipe, prepare(recipe, folder / _TEXTS), folder, progress)
     facts = Facts.from_json(read_config(outcome.folder)["facts"])
     cost = {"minutes of the last run": round((time.monotonic() - began) / 60, 2)}
     numbers = {name: round(value, 4) for name, value in outcome.losses.items()}
@@ -45,7 +52,7 @@ def train(recipe: Recipe, folder: str | Path, *, progress: bool = True) -> Outco
 
 
 def _fitted(recipe: Recipe, ready: Prepared, folder: Path, progress: bool) -> Outcome:
-    return fit_generator(
+    return _way(recipe)(
         ready.model,
         ready.batches,
         recipe.run,
@@ -58,14 +65,33 @@ def _fitted(recipe: Recipe, ready: Prepared, folder: Path, progress: bool) -> Ou
     )
 
 
+def _way(recipe: Recipe) -> Callable[..., Outcome]:
+    """What trains the recipe's model: its own losses, or a teacher."""
+    return fit_generator if recipe.distil is None else partial(_distilled, recipe.distil)
+
+
+def _distilled(how: Distillation, student: Generator, feed: Any, *run: Any, **options: Any) -> Any:
+    teacher = load(how.teacher)
+    if not isinstance(teacher, Denoiser) or not isinstance(student, Denoiser):
+        raise UsageError(
+            f"{how.teacher or 'nothing'} cannot teach {student.name} to take few steps",
+            allowed="distil: {teacher: a trained generator that denoises}",
+        )
+    if teacher.source and student.source:
+        teacher.source.check(student.source.spec_hash, student.source.name)
+    options.pop("validation", None)
+    return distil(teacher, feed, *run, how, student=student, **options)
+
+
 def _on_ray(recipe: Recipe, folder: Path) -> Outcome:
     from zoo.training.ray import fit_on_ray
 
-    first = prepare(recipe)
+    texts = folder.absolute() / _TEXTS
+    first = prepare(recipe, texts)
     absolute = replace(recipe, data=replace(recipe.data, catalog=_absolute(recipe.data.catalog)))
 
     def make() -> tuple[Any, Any]:
-        ready = prepare(absolute)
+        ready = prepare(absolute, texts)
         return ready.model, ready.batches
 
     return fit_on_ray(
@@ -74,6 +100,7 @@ def _on_ray(recipe: Recipe, folder: Path) -> Outcome:
         folder,
         workers=recipe.workers,
         gpu=recipe.gpus,
+        train=_way(recipe),
         validation=first.validation,
         facts=first.facts,
         device=None if recipe.gpus else "cpu",
@@ -90,7 +117,7 @@ def _keep(recipe: Recipe, folder: Path) -> None:
     path, known = folder / _RECIPE, json.loads(json.dumps(recipe.to_json()))
     if path.exists():
         before = yaml.safe_load(path.read_text())
-        changed = [name for name in ("data", "model") if before[name] != known[name]]
+        changed = [n for n in ("data", "model", "lora", "distil") if before.get(n) != known[n]]
         if changed:
             raise UsageError(
                 f"the run in {folder} was begun with another {' and '.join(changed)}",

@@ -89,7 +89,7 @@ TRAITS: dict[str, Traits] = {
     ),
     "AnimateDiffPipeline": Traits(
         frames=16, size=(512, 512), fps=8.0, steps=50, guidance=7.5, free_noise=True,
-        window="unet.motion_max_seq_length",
+        window="unet.motion_max_seq_length", serves=("freenoise",),
     ),
     "CogVideoXImageToVideoPipeline": Traits(**_COGVIDEOX, picture=True),
     "CogVideoXPipeline": Traits(**_COGVIDEOX),
@@ -111,7 +111,6 @@ TRAITS: dict[str, Traits] = {
         **_FORCING,
         from_picture="SkyReelsV2DiffusionForcingImageToVideoPipeline",
         from_clip="SkyReelsV2DiffusionForcingVideoToVideoPipeline",
-        serves=("skyreels-v2",),
     ),
     "SkyReelsV2Pipeline": Traits(**_SKYREELS),
     "StableVideoDiffusionPipeline": Traits(
