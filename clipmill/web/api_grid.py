@@ -9,9 +9,8 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 
-from catalogs.errors import NotFoundError
 from catalogs.histograms import histograms, ranges_of
-from catalogs.ledger import find_selection
+from catalogs.ledger import selections
 from catalogs.query import Session, sql_name
 from clipmill.columns import columns_of
 from clipmill.web.answers import ClipId, answer
@@ -28,13 +27,13 @@ router = APIRouter(prefix="/api")
 MOST_CELLS = 500
 MOST_VALUES = 40
 MOST_COLUMNS = 64
-FEW_FILTERS = 8
+RECENT = 8
 CELL = ("clip_id", "kind", "start_s", "end_s", "duration_s")
 USUAL = (
     "kind", "duration_s", "motion_px", "sharpness_median", "luma_mean_255", "text_area",
-    "shake_px", "speed_mean_m_s", "foot_skate_h_s", "short_side_px", "license", "collection",
+    "shake_px", "short_side_px", "speed_mean_m_s", "foot_skate_h_s", "license", "collection",
 )  # fmt: skip
-"""What people filter by, where no recipe says it."""
+"""What people filter by, whatever the recipes ask."""
 
 Text = Annotated[str, Query(max_length=10_000)]
 Texts = Annotated[list[str], Query(max_length=MOST_COLUMNS)]
@@ -105,16 +104,12 @@ def _role(kind: str) -> str:
 
 
 def _first_filters(edition: Edition, known: list[str]) -> list[str]:
-    """The columns that the gates of the last selection ask of, and the usual ones."""
-    try:
-        gates = find_selection(edition.catalog.at(edition.version)).recipe.gates
-    except NotFoundError:
-        gates = {}
-    found = dict.fromkeys(["kind", *mentioned(" ".join(gates.values()), known)])
-    for name in USUAL:
-        if len(found) < FEW_FILTERS and name in known:
-            found.setdefault(name)
-    return list(found)
+    """The columns that the gates of recent selections ask of, and the usual ones."""
+    made = {item.name: item for item in selections(edition.catalog.at(edition.version))[:RECENT]}
+    gates = " ".join(gate for item in made.values() for gate in item.recipe.gates.values())
+    asked_of = mentioned(gates, known)
+    first = [name for name in USUAL if name in known]
+    return [*first, *(name for name in asked_of if name not in first)]
 
 
 @router.get("/clips")
@@ -161,16 +156,11 @@ def column_histograms(viewer: ViewerState, columns: Texts) -> Response:
         with edition.session() as session, table.relation(session, names) as relation:
             ranges = ranges_of(session.sql, relation, names)
             charts = histograms(session.sql, relation, ranges)
-            present = ", ".join(f"count({sql_name(name)})" for name in names)
-            counts = session.sql(f"select {present} from {relation}").one()
-        medians = {item.name: item.median for item in ranges}
+            examples = ", ".join(f"any_value({sql_name(name)})" for name in names)
+            found = session.sql(f"select {examples} from {relation}").one()
         return {
-            name: {
-                "measured": count,
-                "median": medians.get(name),
-                "chart": _chart(charts[name]) if name in charts else None,
-            }
-            for name, count in zip(names, counts, strict=True)
+            name: {"example": value, "chart": _chart(charts[name]) if name in charts else None}
+            for name, value in zip(names, found, strict=True)
         }
 
     return answer(edition.kept(f"histograms {names}", made) if names else {})

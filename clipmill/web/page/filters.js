@@ -70,7 +70,7 @@ function section(column, body, isSet, clear) {
     body);
 }
 
-function numberFilter(column, { chart, measured, median }, view, changed) {
+function numberFilter(column, { chart, example }, view, changed) {
   const name = column.column;
   const range = view.ranges.get(name) ?? { low: "", high: "" };
   const put = (next) => changed((now) => {
@@ -81,7 +81,7 @@ function numberFilter(column, { chart, measured, median }, view, changed) {
   });
   const body = chart
     ? rangeSlider(name, chart, range, put)
-    : h("p", { class: "dim small" }, measured ? `always ${readable(median)}` : "not measured");
+    : h("p", { class: "dim small" }, example === null ? "not measured" : `always ${readable(example)}`);
   return section(column, body, view.ranges.has(name), () => put({ low: "", high: "" }));
 }
 

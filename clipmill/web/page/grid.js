@@ -11,7 +11,8 @@ import { sqlBox } from "./sqlbox.js";
 import { addressParameters, isPlain, readView, readable, viewParameters } from "./view.js";
 
 const GAP = 12;
-const WORDS_PX = 62;
+const WORDS_PX = 58;
+const ALWAYS_SHOWN = new Set(["duration_s", "start_s", "end_s", "uri"]);
 const SIZES = { small: 150, medium: 210, large: 320 };
 
 export async function show(container, { query, signal }) {
@@ -46,7 +47,7 @@ class Grid {
   // -- the frame -------------------------------------------------------------------------------
 
   #build(container) {
-    this.count = h("p", { class: "count", role: "status" });
+    this.count = h("p", { class: "count" });
     this.sql = sqlBox(this.schema, this.view.where, (where) => this.change({ where }));
     this.search = h("input", {
       type: "search", placeholder: "Search captions", "aria-label": "Search captions", value: this.view.text,
@@ -98,8 +99,9 @@ class Grid {
       onclick: () => this.change({ sort: largest ? key : `-${key}` }),
     }, largest ? "↓" : "↑");
     const sorted = () => {
-      const show = choice.value && !this.view.show.includes(choice.value) ? [...this.view.show, choice.value] : this.view.show;
-      this.change({ sort: choice.value ? `-${choice.value}` : "", show });
+      const name = choice.value;
+      const show = name && !ALWAYS_SHOWN.has(name) ? [...new Set([...this.view.show, name])] : this.view.show;
+      this.change({ sort: name ? `-${name}` : "", show });
     };
     fill(this.sort, choice, direction);
   }

@@ -52,7 +52,8 @@ const WHOLE = new Intl.NumberFormat("en");
 export function readable(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
-  return Number.isInteger(value) ? WHOLE.format(value) : FEW_DIGITS.format(value);
+  if (Number.isInteger(value)) return WHOLE.format(value);
+  return Math.abs(value) < 1e-3 ? value.toExponential(1) : FEW_DIGITS.format(value);
 }
 
 /** A span of a source: 0:04.0–0:07.5. */

@@ -29,6 +29,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 EVIL = "<script>alert(1)</script>.mp4"
 """A path of a folder and a file that would run if it ever became HTML."""
+PATIENCE_MS = 60_000
+"""How long a page may take on a machine that is busy; nothing waits so long for what is there."""
 TOKEN, REVIEWER = "token-of-the-tests", "ada"
 
 
@@ -128,6 +130,7 @@ def browser() -> Iterator[Any]:
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("needs chromium (apt-get install chromium)")
+    playwright.expect.set_options(timeout=PATIENCE_MS)
     with playwright.sync_playwright() as driver:
         shown = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield shown
@@ -153,7 +156,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         name, value = served.cookie
         context.add_cookies([{"name": name, "value": value, "url": served.address}])
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on(
