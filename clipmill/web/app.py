@@ -45,7 +45,7 @@ def create_app(
         reviewer: whose labels are stored; None serves reading alone.
         recipe: put on the bench beside those that ship and those of selections.
     """
-    app = FastAPI(title="clipmill", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.viewer = Viewer(str(catalog_path), reviewer=reviewer, recipe=recipe)
     handle_errors(app)
     for area in AREAS:
