@@ -32,7 +32,8 @@ def clip(
     selection: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """All that the catalog knows of a clip, and what a selection said about it."""
-    return answer(clip_facts(viewer.catalog, clip_id, selection))
+    with viewer.session() as session:
+        return answer(clip_facts(session, clip_id, selection))
 
 
 @router.get("/timeline")
@@ -50,7 +51,8 @@ def timeline(
 @router.get("/twins")
 def twins(viewer: ViewerState, clip_id: ClipId) -> Response:
     """Clips that show the same, with the spans that they share."""
-    return answer(twins_of(viewer.catalog, clip_id))
+    with viewer.session() as session:
+        return answer(twins_of(session, clip_id))
 
 
 @router.get("/tokens")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -24,28 +25,38 @@ _ORIGINS = ("rules", "import")
 """Captions are shown in this order of origins, others after them."""
 
 
-def clip_facts(catalog: Catalog, clip_id: str, selection: str | None = None) -> dict[str, Any]:
+def clip_facts(session: Session, clip_id: str, selection: str | None = None) -> dict[str, Any]:
     """Span, source, scores, verdicts, captions, embeddings and runs of a clip.
 
     Args:
-        catalog: an object of this thread's own.
+        session: of any cutting.
         clip_id: the whole id.
         selection: whose verdicts to tell; None is the selection that was made last.
     """
-    with Session(catalog, cutting="-") as session:
-        found = find_clip(session, clip_id)
-    with Session(catalog, cutting=found.clip["cutting"]) as session:
-        (wide,) = session.sql("select * from clips where clip_id = ?", [clip_id]).dicts()
-        return {
-            "clip": found.clip,
-            "source": dict(found.source) | {"meta": _parsed(found.source["meta"])},
-            "scores": _scores(session, wide),
-            "verdicts": _verdicts(catalog, clip_id, selection),
-            "captions": _captions(session, clip_id),
-            "caption_checks": QA_TABLE in catalog.tables(),
-            "embeddings": _embeddings(session, clip_id),
-            "runs": _runs(session, found),
-        }
+    found = find_clip(session, clip_id)
+    with _of_cutting(session, found) as own:
+        (wide,) = own.sql("select * from clips where clip_id = ?", [clip_id]).dicts()
+    return {
+        "clip": found.clip,
+        "source": dict(found.source) | {"meta": _parsed(found.source["meta"])},
+        "scores": _scores(session, wide),
+        "verdicts": _verdicts(session.catalog, clip_id, selection),
+        "captions": _captions(session, clip_id),
+        "caption_checks": QA_TABLE in session.catalog.tables(),
+        "embeddings": _embeddings(session, clip_id),
+        "runs": _runs(session, found),
+    }
+
+
+@contextmanager
+def _of_cutting(session: Session, found: FoundClip) -> Iterator[Session]:
+    """A session whose view `clips` has the clip."""
+    cutting = found.clip["cutting"]
+    if session.cutting == cutting:
+        yield session
+        return
+    with Session(session.catalog, cutting=cutting) as other:
+        yield other
 
 
 def _parsed(text: str | None) -> Any:
@@ -156,19 +167,18 @@ def _runs(session: Session, found: FoundClip) -> list[dict[str, Any]]:
     ]
 
 
-def twins_of(catalog: Catalog, clip_id: str) -> dict[str, Any]:
+def twins_of(session: Session, clip_id: str) -> dict[str, Any]:
     """Clips of the same cutting that show what this one shows, and where."""
-    with Session(catalog, cutting="-") as session:
-        found = find_clip(session, clip_id)
-    rules = _rules(catalog)
-    if rules.search not in searches(catalog):
+    found = find_clip(session, clip_id)
+    rules = _rules(session.catalog)
+    if rules.search not in searches(session.catalog):
         return {"searched": False, "twins": [], "rules": asdict(rules)}
-    with Session(catalog, cutting=found.clip["cutting"]) as session:
-        every = "select clip_id, source_id, start_s, end_s from clips"
-        session.prepare(every)
-        pairs = pairs_between(session, rules, f"{every} where clip_id = {sql_text(clip_id)}", every)
+    every = "select clip_id, source_id, start_s, end_s from clips"
+    with _of_cutting(session, found) as own:
+        own.prepare(every)
+        pairs = pairs_between(own, rules, f"{every} where clip_id = {sql_text(clip_id)}", every)
         pairs = [pair for pair in pairs if pair.other_clip != clip_id]
-        return {"searched": True, "twins": _told(session, pairs), "rules": asdict(rules)}
+        return {"searched": True, "twins": _told(own, pairs), "rules": asdict(rules)}
 
 
 def _rules(catalog: Catalog) -> NearDuplicates:

@@ -1,5 +1,6 @@
 // The page of one clip: the player, what was measured and decided, and where it comes from.
 
+import { alikeSection } from "./alike.js";
 import { address, get } from "./api.js";
 import { fill, h, notice } from "./dom.js";
 import { filmPlayer } from "./player.js";
@@ -51,6 +52,7 @@ export async function show(container, { clip_id: id, query, signal }) {
     play(),
     chart.loaded.catch((error) => { if (error.name !== "AbortError") chart.element.append(notice(error)); }),
     fillIn(twinSection(clip, { signal })),
+    fillIn(alikeSection(clip, facts.embeddings, { signal })),
     fillIn(tokenSection(id, { signal })),
   ]);
 }
