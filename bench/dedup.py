@@ -65,6 +65,7 @@ LEAST_TOLD_S = 2.0
 BATCH, SECONDS, PER_SECOND = 1000, 10, 8
 COPY_EVERY = 50
 SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835
+"""Ids are hashes of files: what comes later lies anywhere among them."""
 ADDED, IN_ONE_COMMIT = 1000, 5000
 
 
@@ -347,7 +348,7 @@ def _record(catalog: Catalog, first: int, last: int) -> None:
         parts[clip.with_crops] |= 2
         rows.append(
             {
-                "source_id": clip.source_id,
+                "source_id": f"{number * SCATTER % 2**128:032x}",
                 "chunk": 0,
                 "of_chunks": 1,
                 "set_version": SET_VERSION,
@@ -391,13 +392,11 @@ def _anchors(first: int, last: int) -> Anchors:
 
 
 def _name(number: int) -> str:
-    """Ids are hashes: what comes later lies anywhere among them."""
-    return f"{number * SCATTER % 2**128:032x}"
+    return f"{number:032x}"
 
 
 def _load(names: Sequence[str]) -> Mapping[str, HashedSource]:
-    back = pow(SCATTER, -1, 2**128)
-    numbers = sorted(int(name, 16) * back % 2**128 for name in names)
+    numbers = sorted(int(name, 16) for name in names)
     return {_name(n): _batch(n // BATCH)[n % BATCH] for n in numbers}
 
 

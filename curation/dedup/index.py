@@ -162,21 +162,26 @@ class _Word:
         for first in range(0, len(asked.hashes), _BLOCK):
             hashes = asked.hashes[first : first + _BLOCK]
             values = _values(hashes, self._number, asked.flips)
+            rest = _rest(hashes, self._number, asked.flips)
+            # In order of their values, queries go through the tables from front to back.
+            values, at = _ranked(values)
             prefixes = values >> self._shift
             low, high = self._starts[prefixes], self._starts[prefixes + np.uint32(1)]
             there = np.flatnonzero(low < high)
-            low, high = low[there], high[there]
-            tags = _tags(values, hashes, self._number, asked.flips)[there]
+            low, high, at = low[there], high[there], at[there]
+            tags = _tagged(values[there], rest[at])
             self._narrow(low, high, tags)
             for query, place in _expanded(low, high):
                 apart = self._tags[place] ^ tags[query]
                 near = apart < 1 << TAG_BITS
                 near &= np.bitwise_count(apart) <= most_in_tag
-                query, met = there[query[near]], self._order[place[near]]
-                of, whose = asked.of[first + query], self._of[met]
-                bits = distance(hashes[query] ^ asked.flips, self._hashes[met])
-                pairs = np.stack([of, whose], axis=1)
-                found.append(_once(pairs[(bits <= max_distance) & ((of != whose) | strangers)]))
+                mine, met = at[query[near]], self._order[place[near]]
+                pairs = np.stack([asked.of[first + mine], self._of[met]], axis=1)
+                if not strangers:
+                    others = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
+                    mine, met, pairs = mine[others], met[others], pairs[others]
+                bits = distance(hashes[mine] ^ asked.flips, self._hashes[met])
+                found.append(_once(pairs[bits <= max_distance]))
         return _once(np.concatenate(found))
 
     def _narrow(
@@ -205,46 +210,65 @@ def _sorted(
 ) -> tuple[NDArray[np.int32], NDArray[np.uint32], NDArray[np.int32]]:
     """The order of hashes by a word, their tags, and where each beginning of a word begins."""
     values = _values(hashes, number)
-    tags = _tags(values, hashes, number)
     prefix_bits = min(WORD_BITS, max(_LEAST_PREFIX_BITS, len(values).bit_length()))
-    prefixes = values >> np.uint32(WORD_BITS - prefix_bits)
     starts = np.zeros((1 << prefix_bits) + 1, np.int32)
-    np.cumsum(np.bincount(prefixes, minlength=1 << prefix_bits), out=starts[1:])
-    # Places ride along in the lower half: sorting numbers is much faster than sorting places.
-    both = values.astype(np.uint64) << np.uint64(32)
-    both |= np.arange(len(values), dtype=np.uint64)
+    counts = np.bincount(values >> np.uint32(WORD_BITS - prefix_bits), minlength=1 << prefix_bits)
+    np.cumsum(counts, out=starts[1:])
+    values, order = _ranked(values)
+    tags = _tagged(values, _rest(hashes, number)[order])
+    _sort_crowds(values, order, tags)
+    return order, tags, starts
+
+
+def _ranked(values: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int32]]:
+    """Values in order, and where they stood. Sorting numbers is faster than sorting places."""
+    both = values.astype(np.uint64)
+    both <<= np.uint64(32)
+    both |= np.arange(len(values), dtype=np.uint32)
     both.sort()
     order = both.astype(np.uint32).view(np.int32)
     both >>= np.uint64(32)
-    _sort_crowds(order, tags, both)
-    return order, tags[order], starts
+    return both.astype(np.uint32), order
 
 
 def _sort_crowds(
-    order: NDArray[np.int32], tags: NDArray[np.uint32], values: NDArray[np.uint64]
+    values: NDArray[np.uint32], order: NDArray[np.int32], tags: NDArray[np.uint32]
 ) -> None:
-    """Put what very many have in common in the order of its tags; `values` are sorted."""
+    """Put what very many have in common in the order of its tags; all are in order of values."""
     far = np.flatnonzero(values[MOST_MET:] == values[:-MOST_MET])
-    for value in np.unique(values[far]):
-        first, last = np.searchsorted(values, [value, value + np.uint64(1)])
-        crowd = order[first:last]
-        crowd[:] = crowd[np.argsort(tags[crowd], kind="stable")]
+    crowded = np.unique(values[far])
+    firsts = np.searchsorted(values, crowded)
+    lasts = np.searchsorted(values, crowded, side="right")
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        by_tag = np.argsort(tags[first:last], kind="stable")
+        for array in (order, tags):
+            array[first:last] = array[first:last][by_tag]
 
 
-def _tags(
-    values: NDArray[np.uint32], hashes: Hashes, number: int, flips: Hashes = _AS_IT_IS
-) -> NDArray[np.uint32]:
-    """The last bits of each word, and bits of the hash by which strangers are told apart."""
-    lane = (WORDS[number][0] + 2) % 4
-    rest = (hashes[:, lane] ^ flips[lane]) >> np.uint64(64 - TAG_BITS)
-    return ((values & np.uint32(_LOW_MASK)) << np.uint32(TAG_BITS)) | rest.astype(np.uint32)
+def _tagged(values: NDArray[np.uint32], rest: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The last bits of words, and bits of their hashes by which strangers are told apart."""
+    return ((values & np.uint32(_LOW_MASK)) << np.uint32(TAG_BITS)) | rest
+
+
+def _rest(hashes: Hashes, number: int, flips: Hashes = _AS_IT_IS) -> NDArray[np.uint32]:
+    lane, _ = WORDS[number]
+    return _bits_of(hashes, (lane + 2) % 4, 64 - TAG_BITS, TAG_BITS, flips)
 
 
 def _values(hashes: Hashes, number: int, flips: Hashes = _AS_IT_IS) -> NDArray[np.uint32]:
     """One word of each hash as a number."""
-    lane, shift = WORDS[number]
-    part = (hashes[:, lane] ^ flips[lane]) >> np.uint64(shift)
-    return part.astype(np.uint32) & np.uint32((1 << WORD_BITS) - 1)
+    return _bits_of(hashes, *WORDS[number], WORD_BITS, flips)
+
+
+def _bits_of(
+    hashes: Hashes, lane: int, shift: int, count: int, flips: Hashes
+) -> NDArray[np.uint32]:
+    """Some bits of each hash, without a copy of all lanes."""
+    found = np.empty(len(hashes), np.uint32)
+    for first in range(0, len(hashes), _BLOCK):
+        part = (hashes[first : first + _BLOCK, lane] ^ flips[lane]) >> np.uint64(shift)
+        found[first : first + _BLOCK] = part & np.uint64((1 << count) - 1)
+    return found
 
 
 def _once(pairs: NDArray[np.int32]) -> NDArray[np.int32]:
