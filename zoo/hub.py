@@ -57,8 +57,8 @@ def load_tokenizer(name: str) -> Tokenizer:
 def load(name: str, **options: Any) -> Any:
     """A tokenizer or generator with trained weights, in eval mode.
 
-    `options` are for models of diffusers: `dtype` and `tiling`; for generators also `device` and
-    `offload`.
+    `options` are for models of diffusers: `dtype` and `tiling`; for generators also `device`,
+    `offload` and `motion`.
     """
     scheme, _, rest = name.partition(":")
     if scheme == "diffusers":
@@ -83,9 +83,12 @@ def _load_diffusers(address: str, options: dict[str, Any]) -> Any:
 
         known = ("dtype", "tiling")
     else:
-        from zoo.adapters.pipelines import load_pipeline
+        from zoo.adapters.pipeline_load import load_pipeline
 
-        load_it, known = partial(load_pipeline, found), ("dtype", "tiling", "device", "offload")
+        load_it, known = (
+            partial(load_pipeline, found),
+            ("dtype", "tiling", "device", "offload", "motion"),
+        )
     for option in options:
         if option not in known:
             raise UsageError(

@@ -102,6 +102,17 @@ def test_a_recipe_fine_tunes_and_the_model_makes_clips(
         train(read({**recipe, "lora": {"rank": 3}}, tmp_path), tmp_path / "run")
 
 
+def test_a_dit_of_ours_trains_on_the_same_latents(recipe: dict[str, Any], tmp_path: Path) -> None:
+    """As Latte does: a factored transformer on a pretrained VAE's latents."""
+    native = {**recipe, "model": {"preset": "video/latent_dit_factored_tiny"}, "lora": None}
+    outcome = train(Recipe.from_json(native), tmp_path / "run", progress=False)
+    model = load(f"local-dir:{outcome.folder}")
+    assert model.space.grid == GRID
+    assert model.source is not None
+    assert model.source.address == recipe["data"]["tokenizer"]
+    assert np.isfinite(outcome.losses["loss"])
+
+
 def test_tokens_of_another_vae_are_refused(
     recipe: dict[str, Any], base: Path, tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ def measured(model: DiffusersLora) -> float:
     """The loss, over many times."""
     batch = Batch(latents(model), model.given(text=TEXTS))
     found = []
-    for seed in range(24):
+    for seed in range(16):
         torch.manual_seed(seed)
         found.append(float(model.losses(batch)["flow"]))
     return sum(found) / len(found)
@@ -140,9 +140,9 @@ def test_a_fine_tune_learns_saves_and_samples(base: Path, tmp_path: Path) -> Non
     own = model.sample(1, model.given(text=TEXTS[:1]), DECODING, seed=1).x
     before, loss = frozen(model), measured(model)
     outcome = fit_generator(
-        model, Feed(model), settings(60), tmp_path / "run", progress=False, device="cpu"
+        model, Feed(model), settings(20), tmp_path / "run", progress=False, device="cpu"
     )
-    assert measured(model) < 0.93 * loss
+    assert measured(model) < 0.9 * loss
     for name, value in frozen(model).items():
         assert torch.equal(value, before[name]), name
     learned = {n for n, p in model.trunk.named_parameters() if p.requires_grad}
@@ -185,6 +185,7 @@ def _check_peft_reads(plain: Pipeline, folder: Path, made: Tensor, model: Diffus
 
 
 def test_a_stopped_run_ends_as_an_undisturbed_one(base: Path, tmp_path: Path) -> None:
+    """Also when its blocks are computed again instead of kept, which changes no weight."""
     whole = fresh(base)
     fit_generator(whole, Feed(whole), settings(8), tmp_path / "a", progress=False, device="cpu")
     first = fresh(base)
@@ -194,14 +195,8 @@ def test_a_stopped_run_ends_as_an_undisturbed_one(base: Path, tmp_path: Path) ->
             first, stopping, settings(8, save_every=2), tmp_path / "b", progress=False, device="cpu"
         )
     second = fresh(base)
-    fit_generator(
-        second,
-        Feed(second),
-        settings(8, save_every=2),
-        tmp_path / "b",
-        progress=False,
-        device="cpu",
-    )
+    rest = settings(8, save_every=2, checkpoint_blocks=True)
+    fit_generator(second, Feed(second), rest, tmp_path / "b", progress=False, device="cpu")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
 

@@ -168,6 +168,8 @@ def test_wan_for_a_first_and_a_last_picture(folder: Folder, tmp_path: Path) -> N
     other = beginning(5, last=True)
     other.x[:, -1] = 0
     assert not torch.equal(made[:, 1:4], drawn(model, frames=5, known=other).x[:, 1:4])
+    with pytest.raises(InputError, match="does not end 6 frames"):
+        drawn(model, frames=6, known=beginning(6, last=True))
     with pytest.raises(InputError, match="takes no last picture"):
         drawn(loaded(folder("WanImageToVideoPipeline")), frames=5, known=beginning(5, last=True))
     start = beginning(5)
@@ -193,6 +195,25 @@ def test_animatediff_makes_more_frames_than_its_window_by_free_noise(folder: Fol
     assert model.window == 8
     assert drawn(model, frames=12).x.shape[1] == 12
     assert drawn(model, frames=4).x.shape[1] == 4
+
+
+def test_stable_diffusion_moves_by_a_motion_adapter(tmp_path: Path) -> None:
+    import diffusers
+
+    parts = BUILDERS["AnimateDiffPipeline"]()
+    adapter = parts.pop("motion_adapter")
+    adapter.save_pretrained(tmp_path / "motion")
+    still = diffusers.StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None)
+    still.save_pretrained(tmp_path / "still")
+    with pytest.raises(UsageError, match="makes no video") as caught:
+        zoo.load(f"diffusers:{tmp_path / 'still'}")
+    assert "motion=" in str(caught.value)
+    model = zoo.load(f"diffusers:{tmp_path / 'still'}", motion=str(tmp_path / "motion"))
+    assert model.spec.name == "AnimateDiffPipeline"
+    assert model.pipe.scheduler.config.beta_schedule == "linear"
+    assert drawn(model, frames=2).x.shape[1] == 2
+    with pytest.raises(UnsafeFileError, match="no safetensors of a motion adapter"):
+        zoo.load(f"diffusers:{tmp_path / 'still'}", motion=str(tmp_path / "still"))
 
 
 def test_samples_are_media_without_a_tokenizer(folder: Folder, tmp_path: Path) -> None:

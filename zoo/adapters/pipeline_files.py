@@ -23,6 +23,8 @@ INDEX = "model_index.json"
 _LIBRARIES = ("diffusers", "transformers")
 _READ = (".json", ".safetensors", ".txt", ".model", ".jinja")
 _UNSAFE = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+_UNUSED = "safety_checker"
+"""A part of image pipelines that no video pipeline takes."""
 _VARIANTS = (".fp16.", ".bf16.", ".non_ema.")
 """Copies of the weights that are not needed beside the plain ones."""
 
@@ -118,14 +120,13 @@ def _parts(known: Mapping[str, Any], where: str) -> dict[str, tuple[str, str]]:
     }
     parts = {name: pair for name, pair in named.items() if all(pair)}
     for name, (library, what) in parts.items():
-        if library not in _LIBRARIES and name != "safety_checker":
+        if library not in _LIBRARIES and name != _UNUSED:
             raise UnsafeFileError(
                 f"{where} takes its {name} from {library}.{what}, code that diffusers does not "
                 "bring",
                 allowed=f"parts from {' and '.join(_LIBRARIES)}",
             )
-    parts.pop("safety_checker", None)
-    return parts
+    return {name: pair for name, pair in parts.items() if name != _UNUSED}
 
 
 def _check_weights(files: Iterable[str], parts: Iterable[str], where: str) -> None:

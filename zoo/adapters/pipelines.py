@@ -13,7 +13,6 @@ sample has a seed of its own and is made alone, so it does not depend on how man
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,10 +21,10 @@ import torch
 from torch import Tensor
 
 from zoo.adapters.diffusers import licence_of
-from zoo.adapters.pipeline_files import PipelineFiles, parse_address
-from zoo.adapters.pipeline_traits import TRAITS, Traits
+from zoo.adapters.pipeline_files import parse_address
+from zoo.adapters.pipeline_traits import Traits
 from zoo.adapters.vae_ports import PORTS
-from zoo.errors import InputError, MissingExtraError, UsageError, nearest
+from zoo.errors import InputError, UsageError
 from zoo.generator import (
     Batch,
     Condition,
@@ -39,9 +38,7 @@ from zoo.generator import (
 from zoo.layers.text import texts_of
 from zoo.spec import LengthRule
 
-__all__ = ["Pipeline", "PipelineSpec", "load_pipeline"]
-
-OFFLOAD = ("none", "model", "sequential")
+__all__ = ["Pipeline", "PipelineSpec"]
 
 
 @dataclass(frozen=True)
@@ -127,17 +124,12 @@ class Pipeline(Generator):
         the model's own, where they are not asked for."""
         conditions = conditions or Conditions()
         self._check_conditions(conditions, count)
-        shown = (
-            tuple(known.x.shape[1:4]) if known is not None else (self.spec.frames, *self.spec.size)
-        )
-        shape = (
-            count,
-            self._checked_frames(frames or shown[0]),
-            *self._checked_size(size or shown[1:]),
-            3,
-        )
+        shown = (self.spec.frames, *self.spec.size) if known is None else known.x.shape[1:4]
+        rows, columns = self._checked_size(size or tuple(shown[1:]))
+        shape = (count, self._checked_frames(frames or shown[0]), rows, columns, 3)
         if known is not None:
-            known = self._checked_known(known, shape)
+            checked = self._checked_known(known, shape)
+            known = Known(checked.x.cpu(), checked.mask.cpu())
         dice = torch.Generator().manual_seed(seed)
         chosen = decoding or Decoding(guidance=self.spec.guidance)
         made = self.draw(torch.zeros(shape), conditions, chosen, dice, known, lengths)
@@ -212,6 +204,12 @@ class Pipeline(Generator):
             asked["negative_prompt"] = texts.get("negative", "")
         pipe, given = self._pipe_from(start)
         made = self.spec.length.padded(size[0])
+        if start and start.last and made != size[0]:
+            raise InputError(
+                f"a last picture does not end {size[0]} frames",
+                allowed=f"{self.spec.length} frames",
+                hint=f"ask for {made}",
+            )
         if self.traits.free_noise:
             self._free_noise(made)
         frames = self.call((made, *size[1:]), decoding, seed, pipe=pipe, **asked, **given)
@@ -381,60 +379,3 @@ def _window(pipe: Any, traits: Traits) -> int:
         return traits.window_frames
     part, setting = traits.window.split(".")
     return int(pipe.components[part].config[setting])
-
-
-def load_pipeline(
-    files: PipelineFiles,
-    address: str,
-    *,
-    dtype: str = "",
-    device: str = "",
-    offload: str = "none",
-    tiling: bool = False,
-) -> Pipeline:
-    """The generator whose files these are.
-
-    `dtype` is float32 on a CPU and bfloat16 elsewhere unless it is said. `offload` keeps the parts
-    on the CPU until they are needed: `model` one at a time, `sequential` layer by layer (slow).
-    `tiling` decodes large frames in tiles.
-    """
-    if files.pipeline not in TRAITS:
-        raise UsageError(
-            f"{address} holds {files.pipeline}, which makes no video that is known here",
-            allowed=", ".join(TRAITS),
-            hint=nearest(files.pipeline, TRAITS),
-        )
-    if offload not in OFFLOAD:
-        raise UsageError(f"offload is {offload!r}", allowed=", ".join(OFFLOAD))
-    traits = TRAITS[files.pipeline]
-    _require("diffusers", *traits.needs, *(() if offload == "none" else ("accelerate",)))
-    import diffusers
-
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    precision = getattr(torch, dtype or ("float32" if chosen == "cpu" else "bfloat16"))
-    types = {"default": precision, "vae": torch.float32 if traits.vae_float32 else precision}
-    optional = {"safety_checker": None} if "safety_checker" in files.parts else {}
-    pipe = getattr(diffusers, files.pipeline).from_pretrained(
-        str(files.folder),
-        use_safetensors=True,
-        local_files_only=True,
-        dtype=types,
-        **optional,
-    )
-    pipe.set_progress_bar_config(disable=None)
-    if tiling:
-        pipe.vae.enable_tiling()
-    if offload == "model":
-        pipe.enable_model_cpu_offload(device=chosen)
-    elif offload == "sequential":
-        pipe.enable_sequential_cpu_offload(device=chosen)
-    else:
-        pipe.to(chosen)
-    made = Pipeline(pipe, address, traits)
-    return made.eval()
-
-
-def _require(*packages: str) -> None:
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError(f"this pipeline needs {package}", hint=f"pip install {package}")
