@@ -60,6 +60,7 @@ class Review {
   /** Begin with clips of another kind. */
   async start() {
     history.replaceState({}, "", address("/labels", { recipe: this.recipe, gate: this.gate }));
+    fill(this.stage, h("p", { class: "dim" }, "Choosing clips …"));
     await this.#guarded(async () => {
       const { gates } = await get("/api/bench/recipe", { recipe: this.recipe }, { signal: this.signal });
       fill(this.gates, h("option", { value: "" }, "clips drawn anywhere"),
@@ -140,10 +141,10 @@ class Review {
       fill(this.stage, h("p", { class: "notice" }, "Every clip of this kind is labelled."));
       return;
     }
-    await this.#show(clip);
+    this.#show(clip);
   }
 
-  async #show(clip) {
+  #show(clip) {
     const screen = h("div", { class: "label-clip" });
     const button = (label, key) => h("button", {
       type: "button", class: label, onclick: () => this.#say(label),
@@ -156,10 +157,21 @@ class Review {
       h("div", { class: "label-keys" }, button("drop", "d"), button("keep", "k"),
         h("button", { type: "button", disabled: !this.done.length, onclick: () => this.#undo() },
           "Undo ", h("kbd", {}, "u"))));
-    const show = clip.kind === "mocap" ? takePlayer : filmPlayer;
-    const player = await show(clip.clip_id, { signal: this.signal, autoplay: true });
-    if (this.clips[0] !== clip) return;
-    this.player = player;
-    fill(screen, player.element);
+    this.#play(clip, screen);
+  }
+
+  /** Nobody has to wait for a film to say what is to become of it. */
+  async #play(clip, screen) {
+    try {
+      const show = clip.kind === "mocap" ? takePlayer : filmPlayer;
+      const player = await show(clip.clip_id, { signal: this.signal, autoplay: true });
+      if (this.clips[0] !== clip) return;
+      this.player = player;
+      fill(screen, player.element);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (error.problem === undefined) throw error;
+      fill(screen, notice(error));
+    }
   }
 }

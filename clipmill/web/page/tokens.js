@@ -45,7 +45,7 @@ function card(stream, signal) {
     fill(use,
       h("p", { class: "dim small" },
         `Over ${readable(found.windows)} windows. A bar is how often a code occurs, or some neighbours together.`),
-      h("div", { class: "tiles" }, found.levels.map((level, number) => chart(level, number))));
+      h("div", { class: "code-charts" }, found.levels.map((level, number) => chart(level, number))));
   };
   return { element, load };
 }
