@@ -384,11 +384,10 @@ class _Clock:
 
 
 def _anchors(first: int, last: int) -> Anchors:
-    parts = []
-    for start in range(first, last, BATCH):
-        batch = _batch(start // BATCH)[: last - start]
-        parts.append((start - first, anchors_of(batch)))
-    return Anchors.joined(parts)
+    return Anchors.joined(
+        (start - first, anchors_of(_batch(start // BATCH)[: last - start]))
+        for start in range(first, last, BATCH)
+    )
 
 
 def _name(number: int) -> str:

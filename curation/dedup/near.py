@@ -152,15 +152,16 @@ class _Search:
         return shelves
 
     def _gather(self, stored: StoredHashes, names: Sequence[str], *, record: bool) -> Anchors:
-        parts: list[tuple[int, Anchors]] = [(0, Anchors.none())]
-        done = 0
-        for batch in stored.batches(names):
-            anchors = anchors_of(batch)
-            parts.append((done, anchors))
-            done += len(batch)
-            if record:
-                self._record(batch, anchors)
-        return Anchors.joined(parts)
+        def parts() -> Iterator[tuple[int, Anchors]]:
+            done = 0
+            for batch in stored.batches(names):
+                anchors = anchors_of(batch)
+                if record:
+                    self._record(batch, anchors)
+                yield done, anchors
+                done += len(batch)
+
+        return Anchors.joined(parts())
 
     def _record(self, batch: Sequence[HashedSource], anchors: Anchors) -> None:
         for source in batch:

@@ -12,7 +12,7 @@ at once:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -110,21 +110,38 @@ class Anchors:
         return cls(words, of, words, of, halves, of, crops, of, words, of)
 
     @classmethod
-    def joined(cls, parts: list[tuple[int, Anchors]]) -> Anchors:
+    def joined(cls, parts: Iterable[tuple[int, Anchors]]) -> Anchors:
         """Anchors of batches as one; with each, the position of its first source.
 
-        `parts` is used up, field by field: there is never room for all of it twice.
+        Batches are taken one at a time: there is never room for all of it twice.
         """
-        firsts = [first for first, _ in parts]
-        fields = {name: [getattr(part, name) for _, part in parts] for name in _FIELDS}
-        parts.clear()
-        arrays: dict[str, Any] = {}
-        for name in _FIELDS:
-            values = fields.pop(name)
-            if name.endswith("_of"):
-                values = [v + np.int32(at) for v, at in zip(values, firsts, strict=True)]
-            arrays[name] = np.concatenate(values)
-        return cls(**arrays)
+        fields = {name: _Growing(getattr(cls.none(), name)) for name in _FIELDS}
+        for first, part in parts:
+            for name, field in fields.items():
+                values = getattr(part, name)
+                field.add(values + np.int32(first) if name.endswith("_of") else values)
+        return cls(**{name: field.array() for name, field in fields.items()})
+
+
+class _Growing:
+    """Arrays put one behind the other in memory that grows where it lies."""
+
+    def __init__(self, nothing: NDArray[Any]):
+        self._all, self._used = nothing.copy(), 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        end = self._used + len(values)
+        if end > len(self._all):
+            self._resize(end + end // 4)
+        self._all[self._used : end] = values
+        self._used = end
+
+    def array(self) -> NDArray[Any]:
+        self._resize(self._used)
+        return self._all
+
+    def _resize(self, length: int) -> None:
+        self._all.resize((length, *self._all.shape[1:]), refcheck=False)
 
 
 _FIELDS = tuple(Anchors.__dataclass_fields__)

@@ -30,6 +30,8 @@ from curation.dedup.sequences import Anchors
 
 __all__ = ["Shelf", "Shelves"]
 
+_LAYOUT = 2
+"""Version of what lies on a shelf: what another one wrote is not opened, but sorted anew."""
 _ABOUT, _IDS = "about.json", "ids.npy"
 
 
@@ -60,7 +62,7 @@ class Shelves:
     """The shelves of one search of a catalog."""
 
     def __init__(self, catalog: Catalog, search: str, threads: int):
-        self._folder = _place(catalog) / search
+        self._folder = _place(catalog) / f"{search}.{_LAYOUT}"
         self._threads = threads
 
     def of(self, runs: Mapping[str, int]) -> list[Shelf]:

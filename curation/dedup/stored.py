@@ -191,11 +191,13 @@ def old_anchors(
         f"where scheme = {SCHEME} and min_quality = {min_quality} order by source_id"
     )
     ids: list[str] = []
-    parts = [(0, Anchors.none())]
-    for batch in session.connection.sql(body).to_arrow_reader(_OLD_AT_ONCE):
-        parts.append((len(ids), _anchors(batch)))
-        ids += batch.column("source_id").to_pylist()
-    return ids, Anchors.joined(parts)
+
+    def parts() -> Iterator[tuple[int, Anchors]]:
+        for batch in session.connection.sql(body).to_arrow_reader(_OLD_AT_ONCE):
+            yield len(ids), _anchors(batch)
+            ids.extend(batch.column("source_id").to_pylist())
+
+    return ids, Anchors.joined(parts())
 
 
 def _anchors(batch: pa.RecordBatch) -> Anchors:
