@@ -27,6 +27,9 @@ __all__ = ["FoundClip", "SourceFiles", "find_clip"]
 HASHED_BYTES = 256 << 20
 """Files up to this size are read and compared in full before they are first used."""
 
+MOST_BYTES = 4 << 30
+"""A larger source of an object store is not fetched for a look."""
+
 FETCHED = 4
 """Sources of object stores that are kept here at a time."""
 
@@ -108,6 +111,13 @@ class SourceFiles:
 
     def _fetch(self, source: Mapping[str, Any], uri: str) -> Path:
         key = str(source["source_id"])
+        if (source["bytes"] or 0) > MOST_BYTES:
+            raise MediaError(
+                "open",
+                "unreadable",
+                f"it has {source['bytes']:,} bytes; the viewer fetches {MOST_BYTES:,} at most",
+                source=uri,
+            )
         with self._lock:
             if key not in self._fetched:
                 prefix, _, name = uri.rpartition("/")

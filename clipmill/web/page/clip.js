@@ -177,7 +177,8 @@ function tidy(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return short(value);
   if (typeof value === "string" && /^-?\d*\.?\d+(e[-+]?\d+)?$/i.test(value)) return short(Number(value));
-  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "–");
+  if (typeof value === "object" && value !== null) return JSON.stringify(value);
+  return String(value ?? "–").replace(/=(-?\d+\.\d+(?:e-?\d+)?)/g, (_, number) => `=${short(Number(number))}`);
 }
 
 function short(value) {

@@ -366,8 +366,14 @@ function drawShadow(pen, view, bones, floor, ink) {
   pen.globalAlpha = 1;
 }
 
+/** A line; a dot where both ends are one point, as for markers without bones. */
 function line(pen, from, to) {
   pen.beginPath();
+  if (from.x === to.x && from.y === to.y) {
+    pen.arc(from.x, from.y, pen.lineWidth / 4, 0, 2 * Math.PI);
+    pen.stroke();
+    return;
+  }
   pen.moveTo(from.x, from.y);
   pen.lineTo(to.x, to.y);
   pen.stroke();
@@ -375,23 +381,24 @@ function line(pen, from, to) {
 
 // -- what is the same in all frames ----------------------------------------------------------
 
-/** Where the first joint is over the floor, frame by frame; gaps keep the place before. */
-function rootPath({ frames, names, positions }) {
+/** Where the root is over the floor, frame by frame; gaps keep the place before. */
+function rootPath({ frames, names, parents, positions }) {
   const path = [];
+  const hasRoot = parents.some((parent) => parent >= 0);
   let last = [0, 0];
   for (let frame = 0; frame < frames; frame += 1) {
-    const [x, , z] = middleOf(positions, frame, names.length);
+    const [x, , z] = middleOf(positions, frame, names.length, hasRoot);
     if (Number.isFinite(x)) last = [x, z];
     path.push(last);
   }
   return path;
 }
 
-/** The root where it was seen, else the middle of the joints that were. */
-function middleOf(positions, frame, joints) {
+/** The root where there is one and it was seen, else the middle of the joints that were. */
+function middleOf(positions, frame, joints, hasRoot) {
   const base = frame * joints * 3;
   const root = [positions[base], positions[base + 1], positions[base + 2]];
-  if (root.every(Number.isFinite)) return root;
+  if (hasRoot && root.every(Number.isFinite)) return root;
   const sum = [0, 0, 0];
   let seen = 0;
   for (let joint = 0; joint < joints; joint += 1) {

@@ -127,8 +127,10 @@ class Chart {
     }
     const bin = this.#bin(this.#hover);
     fill(this.readout, h("b", {}, `${this.#hover.toFixed(3)} s`), this.#data.signals.map(({ name, unit, low, high }) => {
-      const [least, most] = [low[bin], high[bin]];
-      if (least === null || least === undefined) return h("span", {}, `${name} –`);
+      let place = Math.min(bin, low.length - 1);
+      while (place >= 0 && low[place] === null) place -= 1; // what was measured last holds
+      if (place < 0) return h("span", {}, `${name} –`);
+      const [least, most] = [low[place], high[place]];
       return h("span", {}, `${name} ${least === most ? least : `${least} to ${most}`} ${unit}`);
     }));
   }

@@ -54,7 +54,7 @@ function tokenSet(clipId, set, signal) {
     h("div", { class: "row spread" },
       h("div", {}, h("h3", {}, set.tokenizer ?? set.table), h("p", { class: "dim small mono" }, set.table)),
       h("div", { class: "row" }, choice, decode)),
-    body, result);
+    h("div", { class: "beside" }, body, result));
 }
 
 /** A picture of each level of a stream: a tile for each step in time, a square for each id. */

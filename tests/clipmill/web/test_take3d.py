@@ -6,6 +6,7 @@ import json
 import re
 import struct
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -14,7 +15,9 @@ import pytest
 
 from catalogs import Catalog
 from catalogs.query import Session
-from clipmill.web.take import Joints, packed
+from clipmill.web.sources import SourceFiles, find_clip
+from clipmill.web.take import Joints, joints_in_file, packed
+from curation.mocap.read import read_motion
 from curation.mocap.stored import stored_motion
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright").expect
@@ -45,6 +48,16 @@ def test_joints_are_those_of_the_catalog(web_server: Any, web_corpus: Any) -> No
     assert head["parents"][0] == -1
     assert set(head["sides"]) == {"l", "r", "m"}
     assert abs(head["floor"]) < 0.2
+
+
+def test_other_skeletons_are_read_from_the_file(web_corpus: Any, tmp_path: Path) -> None:
+    with Session(Catalog.open(web_corpus), cutting="-") as session:
+        found = find_clip(session, take_id(web_corpus))
+    joints = joints_in_file(SourceFiles(tmp_path), found)
+    motion = read_motion(found.source["uri"]).motion
+    frames = slice(found.clip["start_frame"], found.clip["end_frame"])
+    assert joints.names == motion.skeleton.names
+    assert np.allclose(joints.positions, motion.joints[frames], atol=1e-5)
 
 
 def test_long_takes_are_thinned_and_keep_their_time() -> None:

@@ -264,6 +264,12 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path, mpeg4: Path) -> None:
         SourceFiles(tmp_path).path(source)
 
 
+def test_a_source_of_an_object_store_is_fetched_within_bounds(tmp_path: Path, mpeg4: Path) -> None:
+    source = source_of(mpeg4) | {"uri": "s3://far/away.mp4", "bytes": 1 << 40}
+    with pytest.raises(ClipmillError, match="at most"):
+        SourceFiles(tmp_path).path(source)
+
+
 def test_a_folder_or_device_is_no_source(tmp_path: Path, mpeg4: Path) -> None:
     for uri in (str(tmp_path), "/dev/zero"):
         with pytest.raises(ClipmillError, match="regular file"):
