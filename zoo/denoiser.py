@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from zoo.generator import Batch, Conditions, Decoding, Generator, Known, Samples
-from zoo.layers.diffusion import Method, Process, ladder, pushed, walk
+from zoo.layers.diffusion import Process, ladder, pushed, walk
 
 __all__ = ["Denoiser", "counted", "part_known"]
 
@@ -31,7 +31,6 @@ class Denoiser(Generator):
 
     default_steps = 12
     lesson_steps = 120
-    method: Method = "euler"
     fresh: float = 0.0
     """The share of noise that a step draws anew."""
 
@@ -45,6 +44,11 @@ class Denoiser(Generator):
     def process(self) -> Process:
         process: Process = self.config.process
         return process
+
+    @property
+    def usual_steps(self) -> int:
+        """Steps of a sample when none are asked for."""
+        return self.process.steps or self.default_steps
 
     @property
     def learns_known(self) -> bool:
@@ -64,9 +68,14 @@ class Denoiser(Generator):
         time = self.draw_times(batch)
         noise = torch.randn_like(batch.x)
         mixture = self.process.mix(batch.x, noise, time)
-        named = self.predict(mixture, time, batch.conditions, batch.lengths)
-        error = (named - self.process.wanted(batch.x, noise, time)).square()
+        error = (
+            self.named(batch, mixture, time) - self.process.wanted(batch.x, noise, time)
+        ).square()
         return {"denoise": counted(error, batch, time)}
+
+    def named(self, batch: Batch, mixture: Tensor, time: Tensor) -> Tensor:
+        """What the network names behind mixtures of a batch, which it sees as in training."""
+        return self.predict(mixture, time, batch.conditions, batch.lengths)
 
     def draw_times(self, batch: Batch) -> Tensor:
         """Times to train at: one for each example, 0 at places that are known."""
@@ -125,16 +134,8 @@ class Denoiser(Generator):
             return self.held(made, known)
 
         begin = self.process.start(self.noise(x, dice) * decoding.temperature)
-        times = self.times(decoding.steps or self.default_steps, x.shape[1])
-        made = walk(
-            self.process,
-            denoise,
-            begin,
-            times,
-            method=self.method,
-            fresh=self.fresh,
-            dice=dice,
-        )
+        times = self.times(decoding.steps or self.usual_steps, x.shape[1])
+        made = walk(self.process, denoise, begin, times, fresh=self.fresh, dice=dice)
         return Samples(self.outward(made), lengths)
 
 

@@ -28,7 +28,7 @@ from zoo.hub import load
 from zoo.training.distil import distil
 from zoo.training.generate import fit_generator
 from zoo.training.run import Outcome
-from zoo.training.settings import Distillation
+from zoo.training.settings import Distillation, GeneratorSettings
 
 __all__ = ["train"]
 
@@ -70,7 +70,14 @@ def _way(recipe: Recipe) -> Callable[..., Outcome]:
     return fit_generator if recipe.distil is None else partial(_distilled, recipe.distil)
 
 
-def _distilled(how: Distillation, student: Generator, feed: Any, *run: Any, **options: Any) -> Any:
+def _distilled(
+    how: Distillation,
+    student: Generator,
+    feed: Any,
+    settings: GeneratorSettings,
+    folder: Path,
+    **options: Any,
+) -> Outcome:
     teacher = load(how.teacher)
     if not isinstance(teacher, Denoiser) or not isinstance(student, Denoiser):
         raise UsageError(
@@ -80,7 +87,7 @@ def _distilled(how: Distillation, student: Generator, feed: Any, *run: Any, **op
     if teacher.source and student.source:
         teacher.source.check(student.source.spec_hash, student.source.name)
     options.pop("validation", None)
-    return distil(teacher, feed, *run, how, student=student, **options)
+    return distil(teacher, feed, settings, folder, how, student=student, **options)
 
 
 def _on_ray(recipe: Recipe, folder: Path) -> Outcome:

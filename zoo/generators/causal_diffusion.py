@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.denoiser import Denoiser, counted
+from zoo.denoiser import Denoiser
 from zoo.errors import UsageError
 from zoo.generator import Batch, Condition, Conditions, Decoding, Known, Samples, Space
 from zoo.layers.backbone import BackboneConfig, View
@@ -103,16 +103,15 @@ class CausalDiffusion(Denoiser):
             time = torch.where(same, time[:, :1], time)
         return time.repeat_interleave(self.config.block, 1)[:, : size[1]]
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def named(self, batch: Batch, mixture: Tensor, time: Tensor) -> Tensor:
+        """With the scheme `clean`, each block sees the batch's own frames before it."""
         if self.config.scheme == "forcing":
-            return super().losses(batch)
-        time, noise = self.draw_times(batch), torch.randn_like(batch.x)
-        mixture = self.process.mix(batch.x, noise, time)
+            return super().named(batch, mixture, time)
+        if time.dim() == 1:
+            time = time.unsqueeze(1).expand(mixture.shape[:2])
         blur = torch.rand_like(time[:, :1]).expand_as(time) * self.config.blur
-        seen = self.process.mix(batch.x, torch.randn_like(noise), blur)
-        named = self.after(seen, mixture, time, batch.conditions, blur)
-        error = (named - self.process.wanted(batch.x, noise, time)).square()
-        return {"denoise": counted(error, batch, time)}
+        seen = self.process.mix(batch.x, torch.randn_like(mixture), blur)
+        return self.after(seen, mixture, time, batch.conditions, blur)
 
     def predict(
         self, x: Tensor, time: Tensor, conditions: Conditions, lengths: Tensor | None = None
@@ -313,13 +312,13 @@ class CausalDiffusion(Denoiser):
                 clean = pushed(asked, unasked, decoding.guidance)
             return clean if known is None else self.held(clean, known)
 
-        steps = ladder(decoding.steps or self.default_steps, self.process.shift)
+        steps = ladder(decoding.steps or self.usual_steps, self.process.shift)
         begin = self.process.start(fresh)
         if self.config.warm < 1 and first:
-            steps = ladder(decoding.steps or self.default_steps, begin=self.config.warm)
+            steps = ladder(decoding.steps or self.usual_steps, begin=self.config.warm)
             last = seen[:, -1:].expand_as(fresh)
             begin = self.process.mix(last, fresh, steps[:1].expand(len(fresh)).to(fresh))
-        return walk(self.process, denoise, begin, steps)
+        return walk(self.process, denoise, begin, steps, dice=dice)
 
     def _pick(self, x: Tensor, first: int, dice: torch.Generator) -> Tensor | None:
         """A frame before the last one for each example, drawn anew at each step."""

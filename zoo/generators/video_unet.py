@@ -253,7 +253,7 @@ class VideoUnet(Denoiser):
             return self.held(clean, known)
 
         begin = self.process.start(self.noise(x, dice) * decoding.temperature)
-        times = self.times(decoding.steps or self.default_steps, x.shape[1])
+        times = self.times(decoding.steps or self.usual_steps, x.shape[1])
         return Samples(walk(self.process, denoise, begin, times, dice=dice), lengths)
 
 

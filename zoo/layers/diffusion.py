@@ -27,12 +27,14 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 
-__all__ = ["Denoise", "Method", "Process", "against", "ladder", "pushed", "step", "walk"]
+__all__ = ["Denoise", "Method", "Process", "against", "aim", "ladder", "pushed", "step", "walk"]
 
 Path = Literal["flow", "cosine", "linear", "edm"]
 Target = Literal["data", "noise", "v", "flow", "edm"]
 Times = Literal["uniform", "logit-normal"]
-Method = Literal["euler", "heun"]
+Method = Literal["euler", "heun", "renoise"]
+"""Straight on; looking ahead; or from the clean values back with noise that is all new, for
+networks that name a sample where others name a mean."""
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(mixture, times) to the clean data that is expected behind it."""
 
@@ -48,11 +50,12 @@ COSINE_END = 0.99
 
 @dataclass(frozen=True)
 class Process:
-    """How noise is added, what is learned, and at which times.
+    """How noise is added, what is learned, at which times, and how one walks back.
 
     The network adds to the best guess that is proportional to the mixture, as EDM's does; `spread`
     is the deviation of the data that the guess reckons with. `shift` above 1 spends more time near
-    noise, as large pictures need it.
+    noise, as large pictures need it. `steps` and `method` are those of a sample when none are asked
+    for; 0 steps is the family's own number.
     """
 
     path: Path = "flow"
@@ -60,6 +63,8 @@ class Process:
     times: Times = "uniform"
     shift: float = 1.0
     spread: float = 1.0
+    steps: int = 0
+    method: Method = "euler"
 
     def shares(self, time: Tensor) -> tuple[Tensor, Tensor]:
         """`alpha` and `sigma` of times."""
@@ -182,6 +187,9 @@ def step(
     the posterior (ancestral). Heun looks ahead and walks in the mean direction.
     """
     clean = denoise(x, now)
+    if method == "renoise":
+        drawn = torch.randn(x.shape, generator=dice, device=x.device, dtype=x.dtype)
+        return torch.where(against(now == after, x).bool(), x, process.mix(clean, drawn, after))
     noise = process.noise(clean, x, now)
     (alpha, sigma), (alpha2, sigma2) = (process.shares(against(t, x)) for t in (now, after))
     if fresh:
@@ -208,15 +216,26 @@ def walk(
     x: Tensor,
     times: Iterable[Tensor],
     *,
-    method: Method = "euler",
+    method: Method | None = None,
     fresh: float = 0.0,
     dice: torch.Generator | None = None,
 ) -> Tensor:
-    """Down a ladder of times, each for all of the batch: a number, (T,), or (*grid)."""
+    """Down a ladder of times, each for all of the batch: a number, (T,), or (*grid).
+
+    Without a `method` it is the process's.
+    """
+    method = method or process.method
     every = (time.to(x.device).expand(len(x), *time.shape) for time in times)
     for now, after in itertools.pairwise(every):
         x = step(process, denoise, x, now, after, method=method, fresh=fresh, dice=dice)
     return x
+
+
+def aim(process: Process, x: Tensor, now: Tensor, after: Tensor, arrived: Tensor) -> Tensor:
+    """The clean values at which a straight step from `x` at `now` to `arrived` at `after` aims."""
+    (alpha, sigma), (alpha2, sigma2) = (process.shares(against(t, x)) for t in (now, after))
+    kept = sigma2 / sigma
+    return (arrived - kept * x) / (alpha2 - kept * alpha)
 
 
 def pushed(asked: Tensor, unasked: Tensor, guidance: float, rescale: float = 0.0) -> Tensor:

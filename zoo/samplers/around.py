@@ -59,5 +59,5 @@ class Around(Denoiser):
         known: Known | None,
         lengths: Tensor | None,
     ) -> Samples:
-        steps = decoding.steps or self.inner.default_steps
+        steps = decoding.steps or self.inner.usual_steps
         return super().draw(x, conditions, replace(decoding, steps=steps), dice, known, lengths)

@@ -171,13 +171,17 @@ def programmed(
     dice = torch.Generator(model.device).manual_seed(seed)
     empty = torch.zeros(model.space.shape(count), device=model.device)
     noise = model.noise(empty, dice).requires_grad_()
-    times = model.times(chosen.steps or model.default_steps, empty.shape[1])
+    times = model.times(chosen.steps or model.usual_steps, empty.shape[1])
     seeker = torch.optim.Adam([noise], rate)
 
     def made() -> Tensor:
         start = model.process.start(noise)
         clean = walk(
-            model.process, lambda x, t: model.estimate(x, t, asked, chosen.guidance), start, times
+            model.process,
+            lambda x, t: model.estimate(x, t, asked, chosen.guidance),
+            start,
+            times,
+            method="euler",
         )
         return model.outward(clean)
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.training.shards import in_parts
 
 __all__ = ["Checkpoint", "Checkpoints", "flatten_optimiser", "restore_optimiser"]
 
@@ -90,13 +91,14 @@ def flatten_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, flat: Mapping[str, Tensor]) -> None:
     """What `flatten_optimiser` gave, into an optimiser of the same parameters."""
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    groups = optimiser.state_dict()["param_groups"]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in flat.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    groups = optimiser.state_dict()["param_groups"]
-    if len(state) > sum(len(group["params"]) for group in groups):
-        raise UsageError("the checkpoint is of another model: it has more parameters")
+        if int(index) >= len(parameters):
+            raise UsageError("the checkpoint is of another model: it has more parameters")
+        state.setdefault(int(index), {})[name] = in_parts(value, parameters[int(index)])
     optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from zoo.training.shards import in_parts
+
 __all__ = ["Ema"]
 
 
@@ -32,7 +34,7 @@ class Ema:
     @torch.no_grad()
     def load(self, weights: dict[str, Tensor]) -> None:
         for name, average in self.weights.items():
-            average.copy_(weights[name])
+            average.copy_(in_parts(weights[name], average))
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:

@@ -18,12 +18,12 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.card import Facts
-from zoo.errors import InputError
+from zoo.errors import InputError, UsageError
 from zoo.generator import Batch, Generator
 from zoo.training.run import Lesson, Outcome, Run, Taught, autocast
 from zoo.training.settings import GeneratorSettings
 
-__all__ = ["BatchFeed", "Draw", "fit_generator"]
+__all__ = ["BatchFeed", "Draw", "Generation", "fit_generator"]
 
 Draw = Callable[[Generator, Batch], Image.Image]
 """A picture of what a generator makes when it is asked as a batch is."""
@@ -66,11 +66,11 @@ def fit_generator(
     `settings.sample_every`. The model itself ends with the averaged weights, in eval mode.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    lesson = _Generation(model.to(chosen), settings, validation, draw)
+    lesson = Generation(model.to(chosen), settings, validation, draw)
     return Run(lesson, feed, settings, Path(out_dir), whole=True).go(progress, facts)
 
 
-class _Generation(Lesson[Batch]):
+class Generation(Lesson[Batch]):
     """A generator's own losses."""
 
     model: Generator
@@ -85,6 +85,9 @@ class _Generation(Lesson[Batch]):
         self.model, self.settings, self.validation, self.draw = model, settings, validation, draw
         self.levels = {}
         self.losses: Callable[[Batch], dict[str, Tensor]] = model
+        self.sharded = settings.shard == "fsdp"
+        if settings.compile and self.sharded:
+            raise UsageError("a divided model is not compiled", allowed="compile or shard")
         if settings.compile:
             self.losses = torch.compile(model)
         self.positions = model.space.positions * max(1, len(model.space.levels))

@@ -31,12 +31,13 @@ def fit_on_ray(
     workers: int,
     gpu: bool = False,
     max_failures: int = 0,
+    train: Callable[..., Outcome] | None = None,
     **options: Any,
 ) -> Outcome:
     """Train what `make` gives on `workers` processes of the running or a new Ray cluster.
 
     `make` gives a tokenizer with its feed, or a generator with its own; `options` are those of
-    `fit` or `fit_generator`. The batch is divided among the workers.
+    `fit` or `fit_generator`, or of another function, `train`. The workers share the batch.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -44,12 +45,12 @@ def fit_on_ray(
     folder = Path(out_dir).absolute()
 
     def work() -> None:
-        from ray import train
+        from ray.train import report
 
         model, feed = make()
-        train_it: Any = fit_generator if isinstance(model, Generator) else fit
-        outcome = train_it(model, feed, settings, folder, **{"progress": False, **options})
-        train.report(outcome.losses)
+        usual: Any = fit_generator if isinstance(model, Generator) else fit
+        way = train or usual
+        report(way(model, feed, settings, folder, **{"progress": False, **options}).losses)
 
     trainer = TorchTrainer(
         work,

@@ -16,13 +16,13 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.layers.quantizers import Quantizer
 
-__all__ = ["recomputed_blocks"]
+__all__ = ["outer_blocks", "recomputed_blocks"]
 
 
 @contextmanager
 def recomputed_blocks(model: nn.Module) -> Iterator[int]:
     """Recompute the blocks of `model` inside; gives their number."""
-    blocks = list(_blocks(model))
+    blocks = list(outer_blocks(model))
     for block in blocks:
         # An instance attribute hides the method; deleting it brings the method back.
         block.forward = partial(_recomputed, block.forward)
@@ -37,7 +37,7 @@ def _recomputed(forward: Any, *inputs: Any, **options: Any) -> Any:
     return checkpoint(forward, *inputs, use_reentrant=False, **options)
 
 
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+def outer_blocks(module: nn.Module) -> Iterator[nn.Module]:
     """Outermost blocks only: a block inside a block is recomputed with it."""
     for child in module.children():
         if isinstance(child, Quantizer):
@@ -45,4 +45,4 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
         if isinstance(child, nn.ModuleList | nn.Sequential):
             yield from child
         else:
-            yield from _blocks(child)
+            yield from outer_blocks(child)

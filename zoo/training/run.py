@@ -12,17 +12,20 @@ the artefact with the averaged weights.
 
 from __future__ import annotations
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from zoo.artefact import save
 from zoo.card import Facts
@@ -41,6 +44,7 @@ from zoo.training.prefetch import batches
 from zoo.training.recompute import recomputed_blocks
 from zoo.training.schedule import rate_factor
 from zoo.training.settings import BOOKKEEPING, Training
+from zoo.training.shards import gathered, in_parts, shard, whole_root
 from zoo.training.workers import Workers
 
 __all__ = ["Lesson", "Outcome", "Rival", "Run", "Taught"]
@@ -84,6 +88,10 @@ class Lesson(ABC, Generic[Item]):
     levels: Mapping[str, tuple[int, ...]]
     """Codebook sizes of the streams whose usage is metered."""
     rival: Rival | None = None
+    sharded = False
+    """Whether the model is to be divided among the workers; its `forward` must be its lesson."""
+    also: Mapping[str, Any] = MappingProxyType({})
+    """What a run was told besides its settings; it is only continued under the same."""
 
     @abstractmethod
     def check(self, batch: Item) -> None:
@@ -96,6 +104,10 @@ class Lesson(ABC, Generic[Item]):
     @abstractmethod
     def teach(self, part: Item, share: float, step: int) -> Taught:
         """Add the gradients of a part, which is `share` of its batch."""
+
+    def moves(self, step: int) -> bool:
+        """Whether the model learns at this step."""
+        return True
 
     def rival_moves(self, step: int) -> bool:
         """Whether the rival learns at this step."""
@@ -133,6 +145,11 @@ class Run(Generic[Item]):
         self.share = None if whole else share
         self.rival = lesson.rival
         self.workers.same_weights(self.model, *([self.rival.module] if self.rival else []))
+        self.sharded = lesson.sharded and self.workers.world > 1
+        self.shell: nn.Module | None = None
+        if self.sharded:
+            self.shell = copy.deepcopy(self.model).to("meta")
+            shard(self.model, self.workers)
         self.optimiser = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],
             lr=settings.learning_rate,
@@ -157,7 +174,7 @@ class Run(Generic[Item]):
                 monitor = Monitor(self.folder, self.step, self.settings.steps, progress=progress)
                 stack.enter_context(monitor)
             if self.settings.checkpoint_blocks:
-                stack.enter_context(recomputed_blocks(self.model))
+                stack.enter_context(recomputed_blocks(getattr(self.model, "trunk", self.model)))
             stack.enter_context(_seeded_apart())
             source = batches(self.feed, self.share)
             stack.callback(source.close)
@@ -186,9 +203,11 @@ class Run(Generic[Item]):
             last, share = number == len(parts), 1 / len(parts)
             with nullcontext() if last else hold_updates(self.model):
                 self.window.add(self.lesson.teach(part, share, self.step), share)
-        self._move(self.optimiser, "gradient_norm")
         if self.rival and self.lesson.rival_moves(self.step):
             self._move(self.rival.optimiser, f"{self.rival.name}_gradient_norm")
+        if not self.lesson.moves(self.step):
+            return
+        self._move(self.optimiser, "gradient_norm")
         if self.ema:
             self.ema.update(self.model, self.step)
 
@@ -197,6 +216,8 @@ class Run(Generic[Item]):
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         self.workers.average_gradients(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm or float("inf"))
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         if not torch.isfinite(norm):
             raise InputError(
                 f"the gradient at step {self.step} is not finite",
@@ -218,13 +239,20 @@ class Run(Generic[Item]):
             means |= self._averaged_answer(lambda: self.lesson.validate(self.step))
         if monitor and means:
             monitor.log(self.step, means, settings.batch)
-        if monitor and (ends or self.step % settings.save_every == 0):
-            self.checkpoints.save(self.step, self._checkpoint())
-        if monitor and settings.sample_every and self.step % settings.sample_every == 0:
+        if self._takes_part(monitor) and (ends or self.step % settings.save_every == 0):
+            checkpoint = self._checkpoint()
+            if monitor:
+                self.checkpoints.save(self.step, checkpoint)
+        drawn = settings.sample_every and self.step % settings.sample_every == 0
+        if drawn and self._takes_part(monitor):
             picture = self._averaged_answer(lambda: self.lesson.picture(first))
-            if picture is not None:
+            if monitor and picture is not None:
                 monitor.picture(self.step, picture)
         return means
+
+    def _takes_part(self, monitor: Monitor | None) -> bool:
+        """Whether this process is needed where one alone writes: all are, for their parts."""
+        return self.sharded or monitor is not None
 
     def _speed(self) -> dict[str, float]:
         now, (before, since) = time.perf_counter(), self.clock
@@ -234,7 +262,8 @@ class Run(Generic[Item]):
     @torch.no_grad()
     def _averaged_answer(self, ask: Any) -> Any:
         self.model.eval()
-        with self.ema.applied(self.model) if self.ema else nullcontext():
+        averaged = self.ema.applied(self.model) if self.ema else nullcontext()
+        with averaged, whole_root(self.model):
             return ask()
 
     def _finish(self, means: dict[str, float], facts: Facts | None) -> Outcome:
@@ -242,6 +271,11 @@ class Run(Generic[Item]):
             self.ema.copy_to(self.model)
         self.model.eval()
         folder = self.folder / "model"
+        if self.shell is not None:
+            weights = gathered(self.model.state_dict(), keep=self.workers.leads)
+            if self.workers.leads:
+                self.shell.load_state_dict(weights, assign=True)
+                self.lesson.model = self.shell
         if self.workers.leads:
             self.lesson.save(folder, facts)
         self.workers.wait()
@@ -257,16 +291,24 @@ class Run(Generic[Item]):
         if self.rival:
             tensors[self.rival.name] = self.rival.module.state_dict()
             tensors[f"{self.rival.name}_optimiser"] = flatten_optimiser(self.rival.optimiser)
-        state = {"step": self.step, "feed": self.position, "settings": self.settings.to_json()}
+        if self.sharded:
+            leads = self.workers.leads
+            tensors = {name: gathered(group, keep=leads) for name, group in tensors.items()}
+        state = {"step": self.step, "feed": self.position, "settings": self._told()}
         return Checkpoint(tensors, state)
+
+    def _told(self) -> dict[str, Any]:
+        return {**self.settings.to_json(), **self.lesson.also}
 
     def _resume(self) -> None:
         """Continue from the latest checkpoint, if there is one of these settings."""
         found = self.checkpoints.latest()
         if found is None:
             return
-        _check_same(found.state["settings"], self.settings.to_json(), self.folder)
-        self.model.load_state_dict(dict(found.tensors["model"]))
+        _check_same(found.state["settings"], self._told(), self.folder)
+        own = self.model.state_dict()
+        weights = found.tensors["model"]
+        self.model.load_state_dict({n: in_parts(v, own.get(n, v)) for n, v in weights.items()})
         restore_optimiser(self.optimiser, found.tensors["optimiser"])
         if self.ema:
             self.ema.load(dict(found.tensors["ema"]))

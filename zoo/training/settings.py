@@ -24,6 +24,7 @@ from zoo.errors import NotFoundError, UsageError, nearest
 __all__ = [
     "BOOKKEEPING",
     "Adversarial",
+    "Distillation",
     "GeneratorSettings",
     "Losses",
     "Settings",
@@ -41,6 +42,7 @@ BOOKKEEPING = frozenset(
         "peak_tflops",
         "sample_every",
         "save_every",
+        "shard",
         "validate_every",
     }
 )
@@ -193,8 +195,33 @@ class GeneratorSettings(Training):
 
     compile: bool = False
     """Compile the losses with torch: slower to start, faster on a GPU."""
+    shard: str = _choice("none", "fsdp")
+    """Divide weights, gradients and moments among the workers, for models that one cannot hold."""
     peak_tflops: float = _number(0.0, least=0)
     """What the device could do, for the share of it that is used; 0 looks it up by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation(Strict):
+    """How a student learns to make in a few steps what its teacher makes in many."""
+
+    teacher: str = ""
+    """Where a recipe finds the teacher, as `zoo.load` takes it."""
+    method: str = _choice("consistency", "distribution_matching", "adversarial")
+    steps: int = _number(4, least=1, most=16)
+    """Of the student."""
+    guidance: float = _number(1.0, least=0)
+    """Of the teacher; the student gives it without asking twice."""
+    parts: int = _number(8, least=1)
+    """Of `consistency`: in how many steps the teacher goes through one of the student's."""
+    turns: int = _number(2, least=1)
+    """Of the others: the student learns at every so-manieth step, the second network at each."""
+    rival_rate: float = _number(1.0, least=0)
+    """Learning rate of the second network, in that of the student."""
+    penalty: float = _number(1.0, least=0)
+    """Of `adversarial`: how much a judge's answers may hang on noise added to examples."""
+    lesson: float = _number(0.0, least=0)
+    """Of the others: weight of the family's own losses, which keep a student near the examples."""
 
 
 def read_settings(path: str | Path) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.tensor import DTensor
 
 __all__ = ["Workers"]
 
@@ -46,10 +47,10 @@ class Workers:
                 dist.broadcast(tensor, src=0)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace gradients by their mean over all processes."""
+        """Replace gradients by their mean over all processes; divided ones are means already."""
         if self.world == 1:
             return
-        trained = [p for p in parameters if p.requires_grad]
+        trained = [p for p in parameters if p.requires_grad and not isinstance(p, DTensor)]
         for p in trained:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
