@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from catalogs.histograms import histograms, ranges_of
 from catalogs.ledger import selections
-from catalogs.query import Session, sql_name
+from catalogs.query import sql_name
 from clipmill.columns import columns_of
 from clipmill.web.answers import ClipId, answer
 from clipmill.web.clip_table import ClipTable, mentioned
@@ -218,20 +218,22 @@ def storyboard(clip_id: ClipId, viewer: ViewerState, place: int = -1) -> Respons
 
 @router.get("/storyboard/{clip_id}/times")
 def storyboard_times(clip_id: ClipId, viewer: ViewerState) -> Response:
-    """When the stored pictures of a clip were taken, in ticks of its time base."""
+    """When the pictures of a clip were taken, in ticks of its time base."""
+    clip = _clip(viewer.edition, clip_id)
     with viewer.session() as session:
-        return answer({"pts": picture_times(session, _clip(viewer.edition, session, clip_id))})
+        return answer({"pts": picture_times(session, clip)})
 
 
 @router.get("/storyboard/{clip_id}/{pts}")
 def storyboard_picture(clip_id: ClipId, pts: int, viewer: ViewerState) -> Response:
-    """The stored picture of a clip at one of its times."""
-    with viewer.session() as session:
-        data = picture_at(session, _clip(viewer.edition, session, clip_id), pts)
-    return Response(data, media_type="image/jpeg", headers=PICTURE)
+    """The picture of a clip at one of its times."""
+    edition = viewer.edition
+    picture = picture_at(edition, _clip(edition, clip_id), pts)
+    return Response(picture.data, media_type=picture.media_type, headers=PICTURE)
 
 
-def _clip(edition: Edition, session: Session, clip_id: str) -> dict[str, Any]:
+def _clip(edition: Edition, clip_id: str) -> dict[str, Any]:
     table = clip_table(edition)
     place = table.place_of(clip_id)
-    return table.rows(session, np.array([place], np.int32), SPAN)[0]
+    with edition.session() as session:
+        return table.rows(session, np.array([place], np.int32), SPAN)[0]

@@ -61,8 +61,7 @@ class ClipTable:
             found = found.fill_null(len(self.sources))
             self.sources.append("")
             self.uris.append(None)
-        starts = rows["start_pts"].fill_null(0)
-        order = np.lexsort((np.asarray(starts), np.asarray(found)))
+        order = _order(np.asarray(found), np.asarray(rows["start_pts"].fill_null(0)))
         self.source_of: Places = np.asarray(found)[order]
         """The number of each clip's source in `sources` and `uris`."""
         self._loaded: dict[str, pa.ChunkedArray] = {
@@ -140,3 +139,13 @@ class ClipTable:
     @cached_property
     def _keys(self) -> dict[str, pa.ChunkedArray]:
         return {"clip_id": self.ids, "place": self._loaded["place"]}
+
+
+def _order(sources: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows by source, then by time: one sort of numbers that hold both, which is fast."""
+    if not len(sources):
+        return np.empty(0, np.int64)
+    since = starts - starts.min()
+    too_wide = max(0, int(since.max()).bit_length() + int(sources.max()).bit_length() - 63)
+    digits = int(since.max() >> too_wide).bit_length()
+    return np.argsort((sources.astype(np.int64) << digits) | (since >> too_wide))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import threading
@@ -43,6 +44,7 @@ def serve(
     import uvicorn
 
     from clipmill.web.app import create_app
+    from clipmill.web.views import clip_table
 
     token = secrets.token_urlsafe(24)
     app = create_app(catalog, token=token, reviewer=reviewer, recipe=recipe)
@@ -51,6 +53,7 @@ def serve(
         listener.bind((HOST, port))
         listener.listen(BACKLOG)
         address = f"http://{HOST}:{listener.getsockname()[1]}/?token={token}"
+        threading.Thread(target=clip_table, args=(app.state.viewer.edition,), daemon=True).start()
         tell(address)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -63,4 +66,5 @@ def serve(
             timeout_graceful_shutdown=LEAVE_S,
             limit_concurrency=512,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again when it is done
+            uvicorn.Server(config).run(sockets=[listener])

@@ -17,25 +17,28 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from catalogs.errors import NotFoundError
 from catalogs.files import DataFile
 from catalogs.query import Session
+from clipmill.pictures import postures
 from clipmill.web.clip_table import ClipTable
 from clipmill.web.state import Edition
 
 __all__ = ["SPAN", "Posters", "picture_at", "picture_times"]
 
 KEPT_BYTES = 64 << 20
-FIGURE_PX = 240
+FIGURE_PX, POSTURES = 240, 12
+"""Side of a drawn figure, and how many of them show a take."""
 WAIT_S = 30
 SPAN = ("clip_id", "kind", "start_pts", "end_pts", "start_frame", "end_frame")
 """What of a clip its pictures are found by."""
 
 
 @dataclass(frozen=True)
-class Poster:
-    """The picture that stands for a clip."""
+class Picture:
+    """A picture as it is served."""
 
     data: bytes
     media_type: str
@@ -48,14 +51,14 @@ class Posters:
         self._edition = edition
         self._table = table
         self._lock = threading.Lock()
-        self._kept: OrderedDict[int, Future[Poster | None]] = OrderedDict()
+        self._kept: OrderedDict[int, Future[Picture | None]] = OrderedDict()
         self._bytes = 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="posters")
 
-    def fetch(self, places: Iterable[int]) -> list[Future[Poster | None]]:
+    def fetch(self, places: Iterable[int]) -> list[Future[Picture | None]]:
         """The posters of clips; those that are not there are fetched together from now on."""
-        found: list[Future[Poster | None]] = []
-        missing: dict[int, Future[Poster | None]] = {}
+        found: list[Future[Picture | None]] = []
+        missing: dict[int, Future[Picture | None]] = {}
         with self._lock:
             for place in places:
                 if place in self._kept:
@@ -67,12 +70,12 @@ class Posters:
             self._worker.submit(self._fill, missing)
         return found
 
-    def get(self, place: int) -> Poster | None:
+    def get(self, place: int) -> Picture | None:
         """A clip's poster; None where no picture of it is stored."""
         (poster,) = self.fetch([place])
         return poster.result(timeout=WAIT_S)
 
-    def _fill(self, wanted: dict[int, Future[Poster | None]]) -> None:
+    def _fill(self, wanted: dict[int, Future[Picture | None]]) -> None:
         try:
             with self._edition.session() as session:
                 made = _posters(session, self._table, list(wanted))
@@ -92,14 +95,15 @@ class Posters:
                 self._bytes -= len(poster.data) if poster else 0
 
 
-def _posters(session: Session, table: ClipTable, places: Sequence[int]) -> dict[int, Poster]:
+def _posters(session: Session, table: ClipTable, places: Sequence[int]) -> dict[int, Picture]:
     rows = table.rows(session, np.array(places, np.int32), SPAN)
     clips = dict(zip(places, rows, strict=True))
     films = {place: row for place, row in clips.items() if row["kind"] != "mocap"}
-    found = {place: Poster(data, "image/jpeg") for place, data in _jpegs(session, films).items()}
+    found = {place: Picture(data, "image/jpeg") for place, data in _jpegs(session, films).items()}
     for place, row in clips.items():
-        if row["kind"] == "mocap" and (figure := _figure(session, row)) is not None:
-            found[place] = figure
+        if row["kind"] == "mocap":
+            for figure in postures(session, row, 1, FIGURE_PX):
+                found[place] = _png(figure)
     return found
 
 
@@ -147,42 +151,47 @@ def _files(session: Session, source_ids: Sequence[str]) -> list[DataFile]:
     ]
 
 
-def _figure(session: Session, row: dict[str, Any]) -> Poster | None:
-    """The posture in the middle of a take; None where no body is stored."""
-    from curation.mocap.figure import Figure
-    from curation.mocap.stored import stored_motion
-
-    try:
-        motion = stored_motion(session, row)
-        picture = Figure(motion, FIGURE_PX).draw(len(motion) // 2)
-    except NotFoundError:
-        return None
+def _png(figure: Image.Image) -> Picture:
     data = io.BytesIO()
-    picture.save(data, "png", compress_level=3)
-    return Poster(data.getvalue(), "image/png")
+    figure.save(data, "png", compress_level=3)
+    return Picture(data.getvalue(), "image/png")
 
 
 def picture_times(session: Session, clip: dict[str, Any]) -> list[int]:
-    """When the stored pictures of a clip were taken, in ticks."""
+    """When the pictures of a clip were taken, or will be drawn, in ticks."""
+    first, end = clip["start_pts"], clip["end_pts"]
+    if clip["kind"] == "mocap":
+        return [first + (end - first) * number // POSTURES for number in range(POSTURES)]
     if "storyboards" not in session.catalog.tables():
         return []
     stored = session.scan("storyboards", _files(session, [clip["source_id"]]))
     rows = session.connection.execute(
         f"select pts from ({stored}) where source_id = ? and pts >= ? and pts < ? order by pts",
-        [clip["source_id"], clip["start_pts"], clip["end_pts"]],
+        [clip["source_id"], first, end],
     ).fetchall()
     return [pts for (pts,) in rows]
 
 
-def picture_at(session: Session, clip: dict[str, Any], pts: int) -> bytes:
-    """The stored picture of a clip at one of its times."""
-    if not clip["start_pts"] <= pts < clip["end_pts"]:
-        raise NotFoundError(f"tick {pts} is not in clip {clip['clip_id']}")
-    stored = session.scan("storyboards", _files(session, [clip["source_id"]]))
-    rows = session.connection.execute(
-        f"select jpeg from ({stored}) where source_id = ? and pts = ?", [clip["source_id"], pts]
-    ).fetchall()
+def picture_at(edition: Edition, clip: dict[str, Any], pts: int) -> Picture:
+    """The picture of a clip at one of its times."""
+    first, end, clip_id = clip["start_pts"], clip["end_pts"], clip["clip_id"]
+    if not first <= pts < end:
+        raise NotFoundError(f"tick {pts} is not in clip {clip_id}")
+    if clip["kind"] == "mocap":
+        drawn = edition.kept(f"postures of {clip_id}", lambda: _drawn(edition, clip))
+        if not drawn:
+            raise NotFoundError(f"no body is stored for clip {clip_id}")
+        return drawn[(pts - first) * len(drawn) // (end - first)]
+    with edition.session() as session:
+        stored = session.scan("storyboards", _files(session, [clip["source_id"]]))
+        rows = session.connection.execute(
+            f"select jpeg from ({stored}) where source_id = ? and pts = ?", [clip["source_id"], pts]
+        ).fetchall()
     if not rows:
-        raise NotFoundError(f"no picture is stored at tick {pts} of clip {clip['clip_id']}")
-    data: bytes = rows[0][0]
-    return data
+        raise NotFoundError(f"no picture is stored at tick {pts} of clip {clip_id}")
+    return Picture(rows[0][0], "image/jpeg")
+
+
+def _drawn(edition: Edition, clip: dict[str, Any]) -> list[Picture]:
+    with edition.session() as session:
+        return [_png(figure) for figure in postures(session, clip, POSTURES, FIGURE_PX)]

@@ -73,9 +73,11 @@ export class Blocks {
       if (error.name === "AbortError" || question.signal.aborted) return;
       this.failed(error);
     } finally {
-      if (this.asked.get(number) === question) this.asked.delete(number);
-      this.wanted = this.wanted.filter((other) => other !== number);
-      this.#ask();
+      if (this.asked.get(number) === question) {
+        this.asked.delete(number);
+        this.wanted = this.wanted.filter((other) => other !== number);
+        this.#ask();
+      }
     }
   }
 }

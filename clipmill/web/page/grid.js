@@ -136,7 +136,10 @@ class Grid {
         copy.textContent = "Copied";
       },
     }, "Copy SQL") : null;
-    fill(this.chips, like, shown, copy, clear);
+    const changed = this.version === this.about.version ? null : h("button", {
+      type: "button", class: "quiet", onclick: () => location.reload(),
+    }, "The catalog has changed: look again");
+    fill(this.chips, like, shown, copy, clear, changed);
   }
 
   // -- the view --------------------------------------------------------------------------------
