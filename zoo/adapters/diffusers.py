@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 
+from zoo.adapters.pipeline_files import parse_address
 from zoo.adapters.vae_ports import PORTS
 from zoo.errors import MissingExtraError, NotFoundError, UnsafeFileError, UsageError, nearest
 from zoo.tokenizer import Tokenizer
@@ -135,10 +136,7 @@ def load_diffusers(
 
 def _parsed(address: str) -> tuple[str, str | None, str | None]:
     """Repository or folder, subfolder and revision."""
-    if Path(address).is_dir():
-        return address, None, None
-    rest, _, revision = address.partition("@")
-    repo, _, subfolder = rest.partition(":")
+    repo, subfolder, revision = parse_address(address)
     if Path(repo).is_dir():
         return str(Path(repo) / subfolder), None, None
     if not subfolder and repo in CHECKPOINTS:

@@ -60,7 +60,12 @@ def find_pipeline(address: str) -> PipelineFiles | None:
 
 def _fetched(repo: str, revision: str | None) -> PipelineFiles | None:
     """The files of a repository that are read, in the client's cache."""
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub import (
+        HfApi,
+        hf_hub_download,
+        snapshot_download,
+        try_to_load_from_cache,
+    )
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     from zoo.hub import explained
@@ -70,6 +75,8 @@ def _fetched(repo: str, revision: str | None) -> PipelineFiles | None:
         try:
             index = Path(hf_hub_download(repo, INDEX, **where))
         except LocalEntryNotFoundError:
+            if isinstance(try_to_load_from_cache(repo, "config.json", revision=revision), str):
+                return None  # offline, with a single network in the cache
             raise
         except EntryNotFoundError:
             return None
