@@ -268,6 +268,9 @@ def test_what_cannot_be_asked_for_is_refused(base: Path) -> None:
     known = Known(x, torch.ones(x.shape[:-1], dtype=torch.bool))
     with pytest.raises(InputError, match="makes whole clips"):
         model.sample(2, known=known)
+    odd = replace(model.space, grid=(model.space.grid[0], 3, 3))
+    with pytest.raises(UsageError, match="makes no frames of"):
+        fresh(base, space=odd)
 
 
 def test_only_some_classes_are_fine_tuned(tmp_path: Path) -> None:

@@ -202,6 +202,7 @@ def test_stable_diffusion_moves_by_a_motion_adapter(tmp_path: Path) -> None:
 
     parts = BUILDERS["AnimateDiffPipeline"]()
     adapter = parts.pop("motion_adapter")
+    parts["scheduler"] = diffusers.DDIMScheduler(steps_offset=1, clip_sample=False)
     adapter.save_pretrained(tmp_path / "motion")
     still = diffusers.StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None)
     still.save_pretrained(tmp_path / "still")
@@ -287,7 +288,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
 @pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks` argument:UserWarning")
 @pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw bytes:DeprecationWarning")
 def test_a_pipeline_comes_from_the_hub_and_then_from_the_cache(
-    hub: HubServer, folder: Folder, tmp_path: Path
+    hub: HubServer, folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import HfApi
 
@@ -306,3 +307,7 @@ def test_a_pipeline_comes_from_the_hub_and_then_from_the_cache(
     api.create_repo("me/empty")
     with pytest.raises(NotFoundError, match=r"no config\.json"):
         zoo.load("diffusers:me/empty")
+    before = len(hub.requests)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert zoo.load("diffusers:me/tiny").spec == model.spec
+    assert len(hub.requests) == before

@@ -109,6 +109,7 @@ class DiffusersLora(Generator):
         kind = type(base.pipe).__name__
         if kind not in FLOWS:
             raise UsageError(f"{kind} is not fine-tuned", allowed=", ".join(FLOWS))
+        base.checked_size(tuple(places * base.port.space for places in config.space.grid[1:]))
         # The base is no part of this module: it is neither trained nor averaged nor saved.
         self.base = (base,)
         self.flow = FLOWS[kind](base)

@@ -125,7 +125,7 @@ class Pipeline(Generator):
         conditions = conditions or Conditions()
         self._check_conditions(conditions, count)
         shown = (self.spec.frames, *self.spec.size) if known is None else known.x.shape[1:4]
-        rows, columns = self._checked_size(size or tuple(shown[1:]))
+        rows, columns = self.checked_size(size or tuple(shown[1:]))
         shape = (count, self._checked_frames(frames or shown[0]), rows, columns, 3)
         if known is not None:
             checked = self._checked_known(known, shape)
@@ -267,7 +267,8 @@ class Pipeline(Generator):
             raise UsageError(f"{frames} frames were asked for", allowed=most)
         return frames
 
-    def _checked_size(self, size: tuple[int, ...]) -> tuple[int, int]:
+    def checked_size(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """Rows and columns, if the model makes such frames."""
         rows, columns = size
         multiple = self.spec.multiple
         if rows < 1 or columns < 1 or rows % multiple or columns % multiple:
