@@ -124,10 +124,11 @@ def count_funnel(judgement: Judgement, source: str = "from judged") -> Funnel:
 def _counting_sql(judgement: Judgement, source: str) -> str:
     """SQL of one row: clips and seconds of everything, then four such pairs for each gate.
 
-    They are: passed this gate and all before it, failed it, failed it and no other, NULL.
+    They are: passed this gate and all before it, failed it, failed it and no other, NULL. Clips
+    with the same verdicts are counted together first: these are few groups of many clips.
     """
     numbers = range(len(judgement.gates))
-    flags = ["duration_s"]
+    flags = ["count(*) as clips", "coalesce(sum(duration_s), 0) as seconds"]
     for i, verdict in zip(numbers, judgement.names, strict=True):
         flags += [f"coalesce({verdict}, false) as p{i}", f"{verdict} is null as n{i}"]
     fails = " + ".join(f"(not p{i})::int" for i in numbers) or "0"
@@ -136,9 +137,11 @@ def _counting_sql(judgement: Judgement, source: str) -> str:
         so_far = " and ".join(f"p{k}" for k in range(i + 1))
         tests += [so_far, f"not p{i}", f"not p{i} and fails = 1", f"n{i}"]
     pairs = ", ".join(
-        f"count(*) filter ({test}), coalesce(sum(duration_s) filter ({test}), 0)" for test in tests
+        f"coalesce(sum(clips) filter ({test}), 0)::bigint, "
+        f"coalesce(sum(seconds) filter ({test}), 0)"
+        for test in tests
     )
-    rows = f"select {', '.join(flags)} from ({source})"
+    rows = f"select {', '.join(flags)} from ({source}) group by all"
     return f"select {pairs} from (select *, {fails} as fails from ({rows}))"
 
 

@@ -11,7 +11,7 @@ by the code of `funnel` and `select` on that table, so its numbers are theirs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -130,12 +130,7 @@ class Workbench:
             else:
                 with judgement.blaming():
                     found = count_funnel(judgement, judgement.source)
-            now = self._now(judgement)
-            return Change(
-                found,
-                self._swing(judgement, f"({now}) and not __before"),
-                self._swing(judgement, f"__before and not ({now})"),
-            )
+            return Change(found, *self._swings(judgement))
 
     def sliders(self, predicate: str) -> list[Slider]:
         """The limits of a gate with the values that they are compared with."""
@@ -208,14 +203,21 @@ class Workbench:
         passed = [f"coalesce((\n{gate.predicate}\n), false)" for gate in judgement.gates]
         return " and ".join(passed) or "true"
 
-    def _swing(self, judgement: Judgement, condition: str) -> Swing:
-        clips, seconds = judgement.row(
-            f"select count(*), coalesce(sum(duration_s), 0) from clips where {condition}"
+    def _swings(self, judgement: Judgement) -> Iterator[Swing]:
+        """What is gained, and what is lost."""
+        sides = ("__now and not __before", "__before and not __now")
+        clips = (
+            f"(select clip_id, duration_s, __before, {self._now(judgement)} as __now from clips)"
         )
-        ids = judgement.rows(
-            f"select clip_id from clips where {condition} order by clip_id limit {EXAMPLES}"
+        counts = ", ".join(
+            f"count(*) filter ({side}), coalesce(sum(duration_s) filter ({side}), 0)"
+            for side in sides
         )
-        return Swing(clips, seconds / SECONDS_PER_HOUR, tuple(row[0] for row in ids))
+        numbers = judgement.row(f"select {counts} from {clips}")
+        for side, count, seconds in zip(sides, numbers[::2], numbers[1::2], strict=True):
+            shown = f"select clip_id from {clips} where {side} order by clip_id limit {EXAMPLES}"
+            ids = judgement.rows(shown) if count else []
+            yield Swing(count, seconds / SECONDS_PER_HOUR, tuple(row[0] for row in ids))
 
     def _slider(self, bound: Bound) -> Slider:
         ask = self._session.sql

@@ -141,7 +141,8 @@ def post(served: Any, value: Any, origin: str | None) -> int:
         with urllib.request.urlopen(request, timeout=60) as response:
             return int(response.status)
     except urllib.error.HTTPError as refused:
-        return refused.code
+        with refused:
+            return refused.code
 
 
 def test_labels_are_refused_without_the_flag_and_from_elsewhere(
