@@ -8,13 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
+from catalogs.ledger import Selection, selections
 from clipmill.web.answers import ClipId, answer
 from clipmill.web.api_media import MediaState
 from clipmill.web.clip_facts import clip_facts, twins_of
 from clipmill.web.clip_tokens import as_joints, shown_window, token_sets, wanted
 from clipmill.web.decoded import packed_pair
 from clipmill.web.sources import find_clip
-from clipmill.web.state import ViewerState
+from clipmill.web.state import Viewer, ViewerState
 from clipmill.web.timeline import MOST_BINS, timeline_of
 
 __all__ = ["router"]
@@ -25,6 +26,12 @@ TokenTable = Annotated[str, Path(pattern="^[A-Za-z0-9_.@-]{1,200}$")]
 Window = Annotated[int, Path(ge=0, le=1_000_000)]
 
 
+def _selections(viewer: Viewer) -> list[Selection]:
+    """All selections of the catalog, the one made last first."""
+    edition = viewer.edition
+    return edition.kept("selections", lambda: selections(viewer.catalog))
+
+
 @router.get("")
 def clip(
     viewer: ViewerState,
@@ -33,7 +40,7 @@ def clip(
 ) -> Response:
     """All that the catalog knows of a clip, and what a selection said about it."""
     with viewer.session() as session:
-        return answer(clip_facts(session, clip_id, selection))
+        return answer(clip_facts(session, clip_id, _selections(viewer), selection))
 
 
 @router.get("/timeline")
@@ -52,7 +59,7 @@ def timeline(
 def twins(viewer: ViewerState, clip_id: ClipId) -> Response:
     """Clips that show the same, with the spans that they share."""
     with viewer.session() as session:
-        return answer(twins_of(session, clip_id))
+        return answer(twins_of(session, clip_id, _selections(viewer)))
 
 
 @router.get("/tokens")

@@ -12,7 +12,7 @@ from catalogs.catalog import Catalog
 from catalogs.duplicates import Pair, pairs_between, searches
 from catalogs.errors import NotFoundError
 from catalogs.explain import why
-from catalogs.ledger import find_selection, selections
+from catalogs.ledger import Selection
 from catalogs.query import Session, sql_text
 from catalogs.recipe import NearDuplicates
 from catalogs.schema import view_name
@@ -25,12 +25,15 @@ _ORIGINS = ("rules", "import")
 """Captions are shown in this order of origins, others after them."""
 
 
-def clip_facts(session: Session, clip_id: str, selection: str | None = None) -> dict[str, Any]:
+def clip_facts(
+    session: Session, clip_id: str, made: Sequence[Selection], selection: str | None = None
+) -> dict[str, Any]:
     """Span, source, scores, verdicts, captions, embeddings and runs of a clip.
 
     Args:
         session: of any cutting.
         clip_id: the whole id.
+        made: the catalog's selections, the one made last first.
         selection: whose verdicts to tell; None is the selection that was made last.
     """
     found = find_clip(session, clip_id)
@@ -40,7 +43,7 @@ def clip_facts(session: Session, clip_id: str, selection: str | None = None) -> 
         "clip": found.clip,
         "source": dict(found.source) | {"meta": _parsed(found.source["meta"])},
         "scores": _scores(session, wide),
-        "verdicts": _verdicts(session.catalog, clip_id, selection),
+        "verdicts": _verdicts(session.catalog, clip_id, made, selection),
         "captions": _captions(session, clip_id),
         "caption_checks": QA_TABLE in session.catalog.tables(),
         "embeddings": _embeddings(session, clip_id),
@@ -83,14 +86,15 @@ def _scores(session: Session, wide: Mapping[str, Any]) -> list[dict[str, Any]]:
     return scores
 
 
-def _verdicts(catalog: Catalog, clip_id: str, selection: str | None) -> dict[str, Any]:
+def _verdicts(
+    catalog: Catalog, clip_id: str, made: Sequence[Selection], selection: str | None
+) -> dict[str, Any]:
     """What a selection said about the clip, or why it said nothing; and all selections' names."""
-    names = list(dict.fromkeys(made.name for made in selections(catalog)))
-    told: dict[str, Any] = {"selections": names, "selection": selection, "why": None}
+    names = list(dict.fromkeys(item.name for item in made))
+    chosen = selection or (names[0] if names else None)
+    told: dict[str, Any] = {"selections": names, "selection": chosen, "why": None}
     try:
-        made = find_selection(catalog, selection)
-        told["selection"] = made.name
-        return told | {"why": why(catalog, clip_id, made.selection_id).to_dict()}
+        return told | {"why": why(catalog, clip_id, chosen).to_dict()}
     except NotFoundError as error:
         return told | {"problem": error.problem, "hint": error.hint}
 
@@ -167,10 +171,10 @@ def _runs(session: Session, found: FoundClip) -> list[dict[str, Any]]:
     ]
 
 
-def twins_of(session: Session, clip_id: str) -> dict[str, Any]:
+def twins_of(session: Session, clip_id: str, made: Sequence[Selection]) -> dict[str, Any]:
     """Clips of the same cutting that show what this one shows, and where."""
     found = find_clip(session, clip_id)
-    rules = _rules(session.catalog)
+    rules = _rules(made)
     if rules.search not in searches(session.catalog):
         return {"searched": False, "twins": [], "rules": asdict(rules)}
     every = "select clip_id, source_id, start_s, end_s from clips"
@@ -181,13 +185,10 @@ def twins_of(session: Session, clip_id: str) -> dict[str, Any]:
         return {"searched": True, "twins": _told(own, pairs), "rules": asdict(rules)}
 
 
-def _rules(catalog: Catalog) -> NearDuplicates:
+def _rules(made: Sequence[Selection]) -> NearDuplicates:
     """What counts as a twin: as the selection that was made last had it, else the usual."""
-    for made in selections(catalog)[:1]:
-        dedup = made.recipe.dedup
-        if dedup and dedup.near:
-            return dedup.near
-    return NearDuplicates()
+    dedup = made[0].recipe.dedup if made else None
+    return dedup.near if dedup and dedup.near else NearDuplicates()
 
 
 def _told(session: Session, pairs: Sequence[Pair]) -> list[dict[str, Any]]:

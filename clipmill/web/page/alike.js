@@ -2,7 +2,7 @@
 
 import { address, get } from "./api.js";
 import { h } from "./dom.js";
-import { clipFigure } from "./figure.js";
+import { spanText } from "./view.js";
 
 const SHOWN = 6;
 
@@ -16,5 +16,12 @@ export async function alikeSection(clip, embeddings, { signal }) {
     h("div", { class: "row spread" }, h("h2", {}, "Alike"),
       h("a", { href: address("/", { like: clip.clip_id }) }, "all, in order of likeness")),
     h("p", { class: "dim small" }, `Nearest first, by ${embeddings.join(", ")}.`),
-    h("div", { class: "figures" }, others.map((other) => clipFigure(other))));
+    h("div", { class: "figures" }, others.map(figure)));
+}
+
+function figure({ clip_id: id, name, kind, start_s: start, end_s: end }) {
+  const picture = h("img", { src: `/api/storyboard/${id}`, alt: "", loading: "lazy", onerror: () => { picture.hidden = true; } });
+  return h("a", { class: `clip-figure ${kind === "mocap" ? "take" : ""}`, href: `/clip/${id}`, dataset: { clip: id } },
+    h("span", { class: "picture" }, picture), h("span", { class: "name" }, name),
+    h("span", { class: "dim small" }, spanText(start, end)));
 }

@@ -1,6 +1,7 @@
 // The page of one clip: the player, what was measured and decided, and where it comes from.
 
 import { alikeSection } from "./alike.js";
+import { bytesText, instantText, readable } from "./amounts.js";
 import { address, get } from "./api.js";
 import { fill, h, notice } from "./dom.js";
 import { filmPlayer } from "./player.js";
@@ -59,7 +60,7 @@ export async function show(container, { clip_id: id, query, signal }) {
 
 function heading({ clip, source, verdicts: { why } }) {
   const name = (source.uri ?? source.source_id).split("/").at(-1);
-  const rate = clip.fps ? ` at ${short(clip.fps)} a second` : "";
+  const rate = clip.fps ? ` at ${readable(clip.fps)} a second` : "";
   return h("header", { class: "heading" },
     h("h1", {}, name),
     h("p", { class: "row" },
@@ -141,9 +142,9 @@ function lineage({ clip, source, runs, embeddings }) {
     : `${source.width}×${source.height}, ${source.codec}, ${source.pix_fmt}${source.rotation_deg ? `, turned ${source.rotation_deg}°` : ""}${source.hdr_transfer ? `, ${source.hdr_transfer}` : ""}`;
   const facts = [
     ["File", h("span", { class: "mono break" }, source.uri)],
-    ["Container", `${source.container}, ${bytes(source.bytes)}`],
+    ["Container", `${source.container}, ${bytesText(source.bytes)}`],
     [source.kind === "mocap" ? "Motion" : "Picture", picture],
-    ["Length", `${source.duration_s?.toFixed(3)} s, ${source.frames} frames at ${short(source.fps)}${source.is_vfr ? ", uneven" : ""}`],
+    ["Length", `${source.duration_s?.toFixed(3)} s, ${source.frames} frames at ${readable(source.fps)}${source.is_vfr ? ", uneven" : ""}`],
     source.audio_codec ? ["Sound", `${source.audio_codec}, ${source.audio_channels} channels, ${source.audio_rate_hz} Hz`] : null,
     source.damaged_frames ? ["Damage", h("span", { class: "warn" }, `${source.damaged_frames} frames`)] : null,
     ["sha256", h("span", { class: "mono break" }, source.sha256)],
@@ -155,7 +156,7 @@ function lineage({ clip, source, runs, embeddings }) {
   return h("div", { class: "columns even" },
     h("section", { class: "card lineage", "aria-label": "Lineage" }, h("h2", {}, "Lineage"), list(facts),
       runs.map(({ verb, did, started, catalog_version: version, versions, run_id: run }) => h("details", {},
-        h("summary", {}, `${verb} ${did}, ${new Date(started).toLocaleString()}`),
+        h("summary", {}, `${verb} ${did}, ${instantText(started)}`),
         list([["Run", h("span", { class: "mono break" }, run)], ["From catalog version", String(version)],
           ...Object.entries(versions ?? {})])))),
     h("section", { class: "card licence", "aria-label": "Licence" }, h("h2", {}, "Licence"),
@@ -175,20 +176,8 @@ function list(pairs) {
 
 function tidy(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "number") return short(value);
-  if (typeof value === "string" && /^-?\d*\.?\d+(e[-+]?\d+)?$/i.test(value)) return short(Number(value));
+  if (typeof value === "number") return readable(value);
+  if (typeof value === "string" && /^-?\d*\.?\d+(e[-+]?\d+)?$/i.test(value)) return readable(Number(value));
   if (typeof value === "object" && value !== null) return JSON.stringify(value);
-  return String(value ?? "–").replace(/=(-?\d+\.\d+(?:e-?\d+)?)/g, (_, number) => `=${short(Number(number))}`);
-}
-
-function short(value) {
-  return Number.isInteger(value) ? String(value) : String(Number(value?.toPrecision(4)));
-}
-
-function bytes(size) {
-  const units = ["B", "KB", "MB", "GB", "TB"];
-  let place = 0;
-  let value = size ?? 0;
-  while (value >= 1000 && place < units.length - 1) { value /= 1000; place += 1; }
-  return `${short(Number(value.toPrecision(3)))} ${units[place]}`;
+  return String(value ?? "–").replace(/=(-?\d+\.\d+(?:e-?\d+)?)/g, (_, number) => `=${readable(Number(number))}`);
 }

@@ -103,14 +103,19 @@ def picture_of(page: Any) -> str:
     return str(page.evaluate(DRAWN))
 
 
-def test_scrubbing_moves_the_figure(page: Any, stage: Any) -> None:
+def test_scrubbing_and_playing_move_the_figure(page: Any, stage: Any) -> None:
+    counter = page.locator(".counter b")
     first = picture_of(page)
     page.get_by_role("slider").fill("12")
-    expect(page.locator(".counter b")).to_have_text("12", timeout=60_000)
+    expect(counter).to_have_text("12", timeout=60_000)
     moved = picture_of(page)
     assert moved != first
     page.get_by_role("slider").fill("0")
     assert picture_of(page) == first
+    page.keyboard.press(" ")
+    expect(counter).to_have_text(re.compile("^[1-9]"), timeout=60_000)
+    page.get_by_role("button", name="Pause").click()
+    assert page.get_by_role("button", name="Play").is_visible()
 
 
 def test_dragging_keys_and_wheel_turn_and_zoom(page: Any, stage: Any) -> None:
@@ -129,13 +134,6 @@ def test_dragging_keys_and_wheel_turn_and_zoom(page: Any, stage: Any) -> None:
     assert len(set(seen)) == 4
     page.get_by_role("button", name="Reset view").click()
     assert picture_of(page) == seen[0]
-
-
-def test_playing_runs_through_the_frames(page: Any, stage: Any) -> None:
-    page.keyboard.press(" ")
-    expect(page.locator(".counter b")).to_have_text(re.compile("^[1-9]"), timeout=60_000)
-    page.get_by_role("button", name="Pause").click()
-    assert page.get_by_role("button", name="Play").is_visible()
 
 
 def test_a_film_is_no_take(web_server: Any, web_corpus: Any) -> None:
