@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,12 +23,11 @@ from catalogs.ledger import find_selection, selections
 from catalogs.recipe import Recipe, load_recipe, parse_recipe, shipped_recipes
 from catalogs.workbench import Slider, Swing, Workbench
 from clipmill.cli.options import known_operators
-from clipmill.pictures import postures
+from clipmill.pictures import middle_picture
 from clipmill.web.answers import ClipId, answer
 from clipmill.web.memo import Memo
 from clipmill.web.sources import find_clip
 from clipmill.web.state import Edition, Viewer, ViewerState
-from clipmill.web.storyboards import picture_at, picture_times
 
 __all__ = ["load_asked", "router"]
 
@@ -146,19 +144,10 @@ def recipe_file(asked: Bench, name: Annotated[str, Query(max_length=64)] = "") -
 def picture(clip_id: ClipId, viewer: ViewerState) -> Response:
     """The picture in the middle of a clip of any cutting; no content where none is stored."""
     with viewer.session() as session:
-        clip = dict(find_clip(session, clip_id).clip)
-        if clip["kind"] == "mocap":
-            drawn = postures(session, clip, 1)
-            if not drawn:
-                return Response(status_code=204)
-            out = BytesIO()
-            drawn[0].save(out, "PNG")
-            return Response(out.getvalue(), media_type="image/png", headers=PICTURE)
-        times = picture_times(session, clip)
-        if not times:
-            return Response(status_code=204)
-        data = picture_at(session, clip, times[len(times) // 2])
-    return Response(data, media_type="image/jpeg", headers=PICTURE)
+        found = middle_picture(session, find_clip(session, clip_id).clip)
+    if found is None:
+        return Response(status_code=204)
+    return Response(found[0], media_type=found[1], headers=PICTURE)
 
 
 def load_asked(viewer: Viewer, edition: Edition, source: str) -> Recipe:
