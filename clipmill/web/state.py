@@ -33,6 +33,7 @@ SESSIONS = 4
 """Questions that DuckDB works on at once."""
 MEMORY = "2GB"
 QUESTION_S = 20.0
+AGAIN_S = 0.05
 WAIT_S = 30.0
 VIEWS, KEPT = 16, 256
 """How many views of the grid, and how many other values, an edition keeps."""
@@ -131,16 +132,23 @@ class Viewer:
 
 @contextmanager
 def stopped_after(seconds: float, session: Session) -> Iterator[None]:
-    """Interrupt what a connection does when the time is up."""
+    """Interrupt what a connection does when the time is up.
+
+    And again until it is left: an interruption that comes between two queries is lost.
+    """
+    done = threading.Event()
     late = threading.Event()
 
-    def stop() -> None:
+    def watch() -> None:
+        if done.wait(seconds):
+            return
         late.set()
         session.connection.interrupt()
+        while not done.wait(AGAIN_S):
+            session.connection.interrupt()
 
-    timer = threading.Timer(seconds, stop)
-    timer.daemon = True
-    timer.start()
+    watchman = threading.Thread(target=watch, daemon=True)
+    watchman.start()
     try:
         yield
     except Exception as error:
@@ -150,8 +158,8 @@ def stopped_after(seconds: float, session: Session) -> Iterator[None]:
             ) from error
         raise
     finally:
-        timer.cancel()
-        timer.join()
+        done.set()
+        watchman.join()
 
 
 def _viewer(request: Request) -> Viewer:

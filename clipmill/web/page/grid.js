@@ -30,7 +30,8 @@ class Grid {
     this.cells = new Map();
     this.spares = [];
     this.#build(container);
-    this.blocks = new Blocks((from, limit, stop) => this.#fetch(from, limit, stop), {
+    this.shown = this.view;
+    this.blocks = new Blocks((from, limit, stop) => fetchClips(this.shown, from, limit, stop), {
       arrived: () => this.scroller.redraw(),
       failed: (error) => this.#fail(error),
     });
@@ -151,9 +152,8 @@ class Grid {
     return this.refresh(0);
   }
 
-  /** Ask for the view anew and show it from a position on. */
+  /** Ask for the view anew and show it from a position on; until it comes, the last one stays. */
   async refresh(at) {
-    this.blocks.stop();
     this.stopAsking?.abort();
     const asking = new AbortController();
     this.stopAsking = asking;
@@ -164,9 +164,11 @@ class Grid {
     this.#drawSort();
     const first = Math.floor(at / BLOCK) * BLOCK;
     try {
-      const answer = await this.#fetch(first, BLOCK, signal);
+      const answer = await fetchClips(this.view, first, BLOCK, signal);
       this.sql.problem(null);
       fill(this.fault);
+      this.shown = this.view;
+      this.blocks.stop();
       this.blocks.put(first, answer.clips);
       this.#came(answer, at);
     } catch (error) {
@@ -199,11 +201,6 @@ class Grid {
     else fill(this.fault, notice(error));
   }
 
-  #fetch(from, limit, signal) {
-    const parameters = { ...viewParameters(this.view), from, limit, columns: this.view.show };
-    return get("/api/clips", parameters, { signal });
-  }
-
   // -- cells -----------------------------------------------------------------------------------
 
   #measure(at = Math.floor(this.scroller.top) * (this.across || 1)) {
@@ -225,7 +222,7 @@ class Grid {
     }
     for (let index = first; index < end; index += 1) {
       const cell = this.cells.get(index) ?? this.#cell(index);
-      cell.set(index, this.total, this.blocks.at(index), this.view.show);
+      cell.set(index, this.total, this.blocks.at(index), this.shown.show);
       const x = GAP + (index % this.across) * (this.width + GAP);
       cell.element.style.transform = `translate(${x}px, ${GAP + place(Math.floor(index / this.across))}px)`;
       cell.link.tabIndex = index === Math.max(this.focused, first) ? 0 : -1;
@@ -290,4 +287,8 @@ class Grid {
     } else return;
     event.preventDefault();
   }
+}
+
+function fetchClips(view, from, limit, signal) {
+  return get("/api/clips", { ...viewParameters(view), from, limit, columns: view.show }, { signal });
 }

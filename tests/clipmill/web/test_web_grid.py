@@ -136,6 +136,7 @@ def test_sql_is_completed_and_faults_are_told_in_place(page: Any, web_corpus: An
     fault = page.locator("#sql-fault")
     expect(fault).to_contain_text("there is no column 'duratoin_s'. did you mean 'duration_s'")
     expect(box).to_have_attribute("aria-invalid", "true")
+    expect(page.locator(".place:not(.coming)").first).to_be_visible()
     assert [text for text in page.errors if "400" not in text] == []
     page.errors.clear()
 
