@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from tokenize_jobs.training.media import decoded
 from zoo.adapters.pipeline_traits import TRAITS
 from zoo.adapters.pipelines import Pipeline
 from zoo.adapters.tiny_pipelines import BUILDERS, tiny_pipeline
-from zoo.errors import InputError, NotFoundError, UnsafeFileError, UsageError
+from zoo.errors import InputError, MissingExtraError, NotFoundError, UnsafeFileError, UsageError
 from zoo.generator import Decoding, Known, Samples
 
 pytestmark = [
@@ -223,6 +224,16 @@ def test_samples_are_media_without_a_tokenizer(folder: Folder, tmp_path: Path) -
     assert clip.values.shape == (4, SIDE, SIDE, 3)
     assert (clip.values.dtype, clip.fps) == ("uint8", 25)
     assert clip.write(tmp_path / "clip.mp4").stat().st_size
+
+
+def test_a_package_that_is_missing_is_named(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = f"diffusers:{folder('SkyReelsV2Pipeline')}"
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "ftfy" else find(n))
+    with pytest.raises(MissingExtraError, match="needs ftfy"):
+        zoo.load(where)
 
 
 def test_types_and_options(folder: Folder) -> None:

@@ -50,7 +50,7 @@ def load_pipeline(
     if offload not in OFFLOAD:
         raise UsageError(f"offload is {offload!r}", allowed=", ".join(OFFLOAD))
     traits = TRAITS[name]
-    _require("diffusers", *traits.needs, *(() if offload == "none" else ("accelerate",)))
+    _require("diffusers", "accelerate", *traits.needs)
     import diffusers
 
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
