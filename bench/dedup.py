@@ -262,6 +262,7 @@ def made_up(count: int, work: Path) -> dict[str, Any]:
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     with _Clock() as sort:
         shelves.add(["0"], names, anchors)
+    del anchors
     runs, added = {"0": count}, []
     for run in range(1, 3):
         first = sum(runs.values())

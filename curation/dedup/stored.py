@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -95,13 +96,15 @@ class StoredHashes:
         """The files of a table in which wanted sources are: hashes are too large to read all."""
         catalog = self._session.catalog
         files = catalog.files(table)
-        uris = catalog.uris(table, files)
+        if not files:
+            return []
+        uris = ", ".join(map(sql_text, catalog.uris(table, files)))
         rows = self._session.connection.execute(
-            f"select distinct filename from read_parquet([{', '.join(map(sql_text, uris))}], "
-            "filename = true) semi join wanted_hashes using (source_id)"
+            f"select distinct filename from read_parquet([{uris}], filename = true) "
+            "semi join wanted_hashes using (source_id)"
         ).fetchall()
-        held = {row[0] for row in rows}
-        return [file for file, uri in zip(files, uris, strict=True) if uri in held]
+        held = {PurePosixPath(row[0]).name for row in rows}
+        return [file for file in files if PurePosixPath(file.path).name in held]
 
     def batches(self, source_ids: Sequence[str]) -> Iterator[list[HashedSource]]:
         """Some sources in the given order, a limited number at a time."""
