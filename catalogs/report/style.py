@@ -148,6 +148,9 @@ footer { text-align: center; }
   .film { height: 64px; }
   .charts { grid-template-columns: 1fr 1fr 1fr; }
   main > .strips { grid-template-columns: repeat(6, 1fr); }
+  .pair, .twins { grid-template-columns: 1fr 1fr; }
+  .twins .strips { grid-template-columns: 1fr 1fr; }
+  small, .quiet, figcaption, table, h4, .lead { font-size: 10px; }
   figure, .tile, .funnel li, .bars li, tr { break-inside: avoid; }
   h2, h3, h4 { break-after: avoid; }
 }

@@ -1,8 +1,15 @@
 // Amounts as a person would say them.
 
-export { readable } from "./view.js";
+import { readable } from "./view.js";
+
+export { readable };
 
 const HOURS = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+
+/** A number of things: 1 clip, 2 clips. */
+export function counted(count, noun) {
+  return `${readable(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
 
 /** Hours in the unit that suits them. */
 export function lengthText(hours) {

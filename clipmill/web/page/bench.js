@@ -7,7 +7,7 @@ import { address, get } from "./api.js";
 import { announce, fill, h, notice, svg } from "./dom.js";
 import { clipFigure } from "./figure.js";
 import { latest } from "./latest.js";
-import { lengthText, readable } from "./amounts.js";
+import { counted, lengthText, readable } from "./amounts.js";
 
 const STEPS = 400;
 
@@ -157,7 +157,7 @@ class Bench {
       rows,
       h("p", { class: "dim small" },
         `${value}: ${readable(low)} to ${readable(high)}, median ${readable(median)}`,
-        outside ? `; ${readable(outside)} clips beyond` : ""));
+        outside ? `; ${counted(outside, "clip")} beyond` : ""));
   }
 
   #slider(gate, limit, low, high, paint) {
@@ -283,7 +283,7 @@ function losses({ clips_in, clips_out, alone_failed_clips, only_failed_clips, nu
 function swing(title, { clips, hours, examples }) {
   if (!clips) return null;
   return h("details", { open: true, class: "swing" },
-    h("summary", {}, `${title}: ${readable(clips)} clips, ${lengthText(hours)}`),
+    h("summary", {}, `${title}: ${counted(clips, "clip")}, ${lengthText(hours)}`),
     h("div", { class: "strip" }, examples.map((clip) => clipFigure(clip))));
 }
 
