@@ -20,7 +20,7 @@ from curation.signals import SIGNALS
 __all__ = ["MOST_BINS", "MOST_CLIPS", "binned", "timeline_of"]
 
 MOST_BINS = 4000
-MOST_CLIPS = 5000
+MOST_CLIPS = 2000
 """Of a source with more clips those nearest to the one that is looked at are sent."""
 
 Values = NDArray[np.float32]
@@ -92,7 +92,7 @@ def timeline_of(
             | binned(times, values, edges)
             for item, values in zip(shown, curves, strict=True)
         ],
-        "clips": _clips(session, found),
+        "clips": _clips(session, found, start_s, end_s),
     }
 
 
@@ -160,12 +160,21 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _clips(session: Session, found: FoundClip) -> list[dict[str, Any]]:
+def _clips(
+    session: Session, found: FoundClip, start_s: float, end_s: float
+) -> list[dict[str, Any]]:
     """The clips of the source that were cut together with this one, in order of time."""
     rows = session.sql(
-        "select clip_id, start_s, end_s, start_frame, end_frame, starts_with, ends_with "
-        "from clips_all where source_id = ? and cutting = ? "
+        "select clip_id, start_s, end_s, starts_with, ends_with from clips_all "
+        "where source_id = ? and cutting = ? and end_s > ? and start_s < ? "
         "order by abs(start_s - ?), clip_id limit ?",
-        [found.source["source_id"], found.clip["cutting"], found.clip["start_s"], MOST_CLIPS],
+        [
+            found.source["source_id"],
+            found.clip["cutting"],
+            start_s,
+            end_s,
+            found.clip["start_s"],
+            MOST_CLIPS,
+        ],
     ).dicts()
     return sorted(rows, key=lambda row: (row["start_s"], row["clip_id"]))

@@ -4,6 +4,7 @@
 // source of ten hours costs no more than one of a second.
 
 import { get } from "./api.js";
+import { navigate } from "./app.js";
 import { fill, h } from "./dom.js";
 
 const MOST_LINKS = 400;
@@ -79,8 +80,8 @@ class Chart {
 
   #fillStrip() {
     const { start_s: start, end_s: end } = this.#data;
-    const inside = this.#data.clips.filter((clip) => clip.end_s > start && clip.start_s < end);
-    const shown = inside.length <= MOST_LINKS ? inside : inside.filter(({ clip_id: id }) => id === this.#clip.clip_id);
+    const { clips } = this.#data;
+    const shown = clips.length <= MOST_LINKS ? clips : clips.filter(({ clip_id: id }) => id === this.#clip.clip_id);
     fill(this.strip, shown.map((clip) => {
       const [from, to] = [Math.max(clip.start_s, start), Math.min(clip.end_s, end)];
       return h("a", {
@@ -115,8 +116,7 @@ class Chart {
       return;
     }
     const other = this.#data.clips.find((clip) => seconds >= clip.start_s && seconds < clip.end_s);
-    const link = other && [...this.strip.children].find((item) => item.pathname === `/clip/${other.clip_id}`);
-    link?.click();
+    if (other) navigate(`/clip/${other.clip_id}`);
   }
 
   /** The values at the pointer, in words. */

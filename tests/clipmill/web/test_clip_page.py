@@ -206,8 +206,11 @@ def test_cuts_stand_where_they_are_and_a_click_goes_there(page: Any, web_corpus:
     curves.click(position={"x": whole["width"] * seconds / length, "y": 20})
     expect(counter).to_have_text("12")
     expect(page.locator(".readout")).to_contain_text("content change")
-    links.first.click()
+    curves.click(position={"x": 3, "y": 20})
     expect(page).to_have_url(re.compile(clips[0]["clip_id"]))
+    expect(links.first).to_have_attribute("aria-current", "true")
+    links.last.click()
+    expect(page).to_have_url(re.compile(clips[-1]["clip_id"]))
 
 
 def test_the_peak_of_the_content_signal_is_the_cut(web_server: Any, web_corpus: Path) -> None:
