@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from catalogs.duplicates import Groups
 from curation.dedup.hashes import as_words, distance, seen
 from curation.dedup.index import MOST_MET, TAG_BITS, WORD_BITS, WORDS, Asked, Kept, meetings
+from curation.dedup.sequences import Anchors
+from curation.signals import CROPS
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +101,26 @@ def test_sorted_files_give_the_same(hashes, tmp_path: Path) -> None:
 def test_nothing_is_found_in_nothing() -> None:
     nothing = asked(np.zeros((0, 4), np.uint64))
     assert met(nothing, nothing) == set()
+
+
+def test_anchors_of_batches_lie_one_behind_the_other() -> None:
+    random = np.random.default_rng(9)
+
+    def batch(sources: int) -> Anchors:
+        shapes = {"halves": (2, 4), "crops": (len(CROPS), 4)}
+        fields = {}
+        for name in ("kept", "asked", "halves", "crops", "inside"):
+            of = np.repeat(np.arange(sources, dtype=np.int32), random.integers(0, 9, sources))
+            fields[f"{name}_of"] = of
+            shape = (len(of), *shapes.get(name, (4,)))
+            fields[name] = random.integers(0, 2**64, shape, np.uint64)
+        return Anchors(**fields)
+
+    batches = [batch(count) for count in (3, 1, 20, 7)]
+    joined = Anchors.joined(zip((0, 3, 4, 24), batches, strict=True))
+    for name in Anchors.__dataclass_fields__:
+        parts = [getattr(item, name) for item in batches]
+        if name.endswith("_of"):
+            parts = [of + first for of, first in zip(parts, (0, 3, 4, 24), strict=True)]
+        np.testing.assert_array_equal(getattr(joined, name), np.concatenate(parts))
+    assert not len(Anchors.joined([]).kept)
