@@ -127,8 +127,8 @@ def clips(
     places = found.page(start, limit)
     shown = [table.known(name) for name in dict.fromkeys([*CELL, *columns])]
     _posters(edition, table).fetch(places.tolist())
+    rows = table.rows(places, shown)
     with edition.session() as session:
-        rows = table.rows(session, places, shown)
         captions = captions_of(session, [row["clip_id"] for row in rows])
     for row in rows:
         row["name"] = Path(row["uri"] or "").name
@@ -153,6 +153,7 @@ def column_histograms(viewer: ViewerState, columns: Texts) -> Response:
     names = tuple(table.known(name) for name in dict.fromkeys(columns))
 
     def made() -> dict[str, Any]:
+        table.load(names)
         with edition.session() as session, table.relation(session, names) as relation:
             ranges = ranges_of(session.sql, relation, names)
             charts = histograms(session.sql, relation, ranges)
@@ -184,6 +185,7 @@ def column_values(viewer: ViewerState, column: Text) -> Response:
     name = table.known(column)
 
     def counted() -> dict[str, Any]:
+        table.load([name])
         with edition.session() as session, table.relation(session, [name]) as relation:
             rows = session.sql(
                 f"select {sql_name(name)}::varchar as value, count(*) as clips from {relation} "
@@ -235,5 +237,4 @@ def storyboard_picture(clip_id: ClipId, pts: int, viewer: ViewerState) -> Respon
 def _clip(edition: Edition, clip_id: str) -> dict[str, Any]:
     table = clip_table(edition)
     place = table.place_of(clip_id)
-    with edition.session() as session:
-        return table.rows(session, np.array([place], np.int32), SPAN)[0]
+    return table.rows(np.array([place], np.int32), SPAN)[0]

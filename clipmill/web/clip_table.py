@@ -47,9 +47,14 @@ def mentioned(sql: str, columns: Sequence[str]) -> list[str]:
 
 
 class ClipTable:
-    """The clips of one edition. Arrays are made once and never changed, so threads share them."""
+    """The clips of one edition. Arrays are made once and never changed, so threads share them.
+
+    The session is its own from then on, for the columns that are read later.
+    """
 
     def __init__(self, session: Session):
+        self._session = session
+        self._loading = threading.Lock()
         self.columns = wide_columns(session)
         """Every column of the wide view, in order."""
         rows = session.sql(f"select {', '.join(_BASE)} from clips").arrow().combine_chunks()
@@ -68,7 +73,6 @@ class ClipTable:
             name: rows[name].take(order) for name in ("clip_id", *_BASE[2:])
         }
         self._loaded["place"] = pa.chunked_array([np.arange(len(order), dtype=np.int32)])
-        self._loading = threading.Lock()
 
     def __len__(self) -> int:
         return len(self.source_of)
@@ -92,53 +96,53 @@ class ClipTable:
             raise NotFoundError(f"there is no column {name!r}", hint=nearest(name, self.columns))
         return name
 
-    def table(self, session: Session, names: Sequence[str]) -> pa.Table:
-        """Columns by place, with the column `place`; those that are missing are read."""
-        self._load(session, names)
+    def load(self, names: Sequence[str]) -> None:
+        """Have columns in memory. It may take seconds, and no question's time counts."""
+        with self._loading:
+            missing = [name for name in dict.fromkeys(names) if name not in self._loaded]
+            if missing:
+                self._read(missing)
+
+    def table(self, names: Sequence[str]) -> pa.Table:
+        """Columns by place, with the column `place`."""
+        self.load(names)
         return pa.table({name: self._loaded[name] for name in dict.fromkeys(("place", *names))})
 
     @contextmanager
     def relation(self, session: Session, names: Sequence[str]) -> Iterator[str]:
         """Columns by place as a relation for SQL; gives its name."""
-        session.connection.register(RELATION, self.table(session, names))
+        session.connection.register(RELATION, self.table(names))
         try:
             yield RELATION
         finally:
             session.connection.unregister(RELATION)
 
-    def rows(self, session: Session, places: Places, names: Sequence[str]) -> list[dict[str, Any]]:
+    def rows(self, places: Places, names: Sequence[str]) -> list[dict[str, Any]]:
         """Clips as rows of some columns, with their `source_id` and `uri`."""
-        found = self.table(session, names).take(pa.array(places))
+        found = self.table(names).take(pa.array(places))
         numbers = self.source_of[places].tolist()
         return [
             {**row, "source_id": self.sources[number], "uri": self.uris[number]}
             for row, number in zip(found.to_pylist(), numbers, strict=True)
         ]
 
-    def _load(self, session: Session, names: Sequence[str]) -> None:
-        with self._loading:
-            missing = [name for name in dict.fromkeys(names) if name not in self._loaded]
-            if missing:
-                self._read(session, missing)
-
-    def _read(self, session: Session, names: Sequence[str]) -> None:
-        session.connection.register("__places", pa.table(self._keys))
-        try:
-            query = (
-                f"select p.place, {', '.join(f'c.{sql_name(name)}' for name in names)} "
-                "from __places p join clips c using (clip_id)"
-            )
-            found = session.sql(query).arrow().combine_chunks()
-        finally:
-            session.connection.unregister("__places")
+    def _read(self, names: Sequence[str]) -> None:
+        query = (
+            f"select p.place, {', '.join(f'c.{sql_name(name)}' for name in names)} "
+            f"from {self._keys} p join clips c using (clip_id)"
+        )
+        found = self._session.sql(query).arrow().combine_chunks()
         order = np.empty(len(self), np.int64)
         order[np.asarray(found["place"])] = np.arange(len(self))
         for name in names:
             self._loaded[name] = found[name].take(order)
 
     @cached_property
-    def _keys(self) -> dict[str, pa.ChunkedArray]:
-        return {"clip_id": self.ids, "place": self._loaded["place"]}
+    def _keys(self) -> str:
+        """The relation of ids and places."""
+        keys = pa.table({"clip_id": self.ids, "place": self._loaded["place"]})
+        self._session.connection.register("__places", keys)
+        return "__places"
 
 
 def _order(sources: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[np.int64]:

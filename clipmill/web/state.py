@@ -27,11 +27,12 @@ from catalogs.recipe import Recipe
 from clipmill.web.answers import BusyError
 from clipmill.web.memo import Memo
 
-__all__ = ["QUESTION_S", "Edition", "Viewer", "ViewerState", "stopped_after"]
+__all__ = ["MEMORY", "QUESTION_S", "Edition", "Viewer", "ViewerState", "stopped_after"]
 
 SESSIONS = 4
 """Questions that DuckDB works on at once."""
 MEMORY = "2GB"
+"""What one connection may use."""
 QUESTION_S = 20.0
 AGAIN_S = 0.05
 WAIT_S = 30.0

@@ -96,7 +96,7 @@ class Posters:
 
 
 def _posters(session: Session, table: ClipTable, places: Sequence[int]) -> dict[int, Picture]:
-    rows = table.rows(session, np.array(places, np.int32), SPAN)
+    rows = table.rows(np.array(places, np.int32), SPAN)
     clips = dict(zip(places, rows, strict=True))
     films = {place: row for place, row in clips.items() if row["kind"] != "mocap"}
     found = {place: Picture(data, "image/jpeg") for place, data in _jpegs(session, films).items()}

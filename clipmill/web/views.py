@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from catalogs.errors import QueryError, UsageError, nearest
 from catalogs.query import Session, sql_name, sql_text
 from clipmill.web.clip_table import ClipTable, Places, mentioned
-from clipmill.web.state import QUESTION_S, Edition, stopped_after
+from clipmill.web.state import MEMORY, QUESTION_S, Edition, stopped_after
 
 __all__ = ["Asked", "View", "clip_table", "find_view"]
 
@@ -62,8 +62,7 @@ def clip_table(edition: Edition) -> ClipTable:
     """The clips of an edition; read when they are first asked for."""
 
     def read() -> ClipTable:
-        with edition.session() as session:
-            return ClipTable(session)
+        return ClipTable(Session(edition.catalog.at(edition.version), memory=MEMORY))
 
     return edition.kept("clip table", read)
 
@@ -80,8 +79,7 @@ def _found(edition: Edition, table: ClipTable, asked: Asked) -> View:
         return _search(edition, table, asked, condition)
     if not condition and not asked.sort:
         return View(np.arange(len(table), dtype=np.int32), "")
-    with edition.session() as session:
-        return View(_filtered(session, table, condition, asked.sort), condition)
+    return View(_filtered(edition, table, condition, asked.sort), condition)
 
 
 def _condition(table: ClipTable, asked: Asked) -> str:
@@ -148,7 +146,7 @@ def _number(text: str, end: str) -> str:
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
-def _filtered(session: Session, table: ClipTable, condition: str, sort: str) -> Places:
+def _filtered(edition: Edition, table: ClipTable, condition: str, sort: str) -> Places:
     order, key = "", sort.removeprefix("-")
     if key:
         direction = "desc" if sort.startswith("-") else "asc"
@@ -157,7 +155,12 @@ def _filtered(session: Session, table: ClipTable, condition: str, sort: str) -> 
     # Named so only where it must be: the session makes the wide view when it reads that name.
     alias = " clips" if "clips" in condition.lower() else ""
     where = f" where (\n{condition}\n)" if condition else ""
-    with table.relation(session, list(names)) as relation, _explained(table):
+    table.load(list(names))
+    with (
+        edition.session() as session,
+        table.relation(session, list(names)) as relation,
+        _explained(table),
+    ):
         rows = session.sql(f"select place from {relation}{alias}{where}{order}").arrow()
     places = np.asarray(rows["place"])
     # A condition is trusted to be one expression only as far as it cannot do harm otherwise.
@@ -199,14 +202,13 @@ def _search(edition: Edition, table: ClipTable, asked: Asked, condition: str) ->
             )
     places = np.array([table.place_of(hit.clip_id) for hit in hits], np.int32)
     if asked.sort:
-        with edition.session() as session:
-            places = places[_sorted(session, table, places, asked.sort)]
+        places = places[_sorted(table, places, asked.sort)]
     return View(places, condition)
 
 
-def _sorted(session: Session, table: ClipTable, places: Places, sort: str) -> Places:
+def _sorted(table: ClipTable, places: Places, sort: str) -> Places:
     """The order of a few clips by a column, the largest first after `-`."""
     key = table.known(sort.removeprefix("-"))
-    values = table.table(session, [key]).select([key]).take(pa.array(places))
+    values = table.table([key]).select([key]).take(pa.array(places))
     direction = "descending" if sort.startswith("-") else "ascending"
     return np.asarray(pc.sort_indices(values, sort_keys=[(key, direction)]))
