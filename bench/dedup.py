@@ -156,7 +156,7 @@ def _copies(
     for place, original in enumerate(originals):
         strangers = [
             other
-            for other in originals[place + 1 :] + originals[:place]
+            for other in [*originals[place + 1 :], *originals[:place]]
             if frozenset((original.name, other.name)) not in related
         ]
         for kind in kinds:
