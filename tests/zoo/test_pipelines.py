@@ -32,7 +32,6 @@ pytestmark = [
 ]
 SIDE = 32
 FRAMES = {"AllegroPipeline": 24, "LattePipeline": 10}
-SMALL = {"AllegroPipeline": (16, 16)}
 Folder = Callable[[str], Path]
 
 
@@ -82,13 +81,13 @@ def test_every_class_has_a_miniature() -> None:
 @pytest.mark.parametrize("name", TRAITS)
 def test_a_folder_of_diffusers_samples_from_a_seed(name: str, folder: Folder) -> None:
     model = loaded(folder(name))
-    frames, size = FRAMES.get(name, 4), SMALL.get(name, (SIDE, SIDE))
-    made = drawn(model, frames=frames, size=size).x
-    assert made.shape == (1, frames, *size, 3)
+    frames = FRAMES.get(name, 4)
+    made = drawn(model, frames=frames).x
+    assert made.shape == (1, frames, SIDE, SIDE, 3)
     assert -1 <= float(made.min()) < float(made.max()) <= 1
-    assert torch.equal(made, drawn(model, frames=frames, size=size).x)
+    assert torch.equal(made, drawn(model, frames=frames).x)
     other = {"text": "a blue dog falls"} if model.traits.text else {"seed": 2}
-    assert not torch.equal(made, drawn(model, frames=frames, size=size, **other).x)
+    assert not torch.equal(made, drawn(model, frames=frames, **other).x)
 
 
 def test_a_sample_does_not_depend_on_how_many_are_made(folder: Folder) -> None:
