@@ -39,8 +39,6 @@ AT_A_LIMIT = 6
 MOST_CHANGES = 64
 PICTURE = {"Cache-Control": "private, max-age=3600"}
 
-Changes = Annotated[list[str], Query(max_length=MOST_CHANGES)]
-
 
 class Asked:
     """A recipe with what the page changed of it."""

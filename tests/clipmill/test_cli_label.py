@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from catalogs import Catalog
+from catalogs.reviews import store_label
+
 
 @pytest.fixture
 def labels(clipmill: Any, corpus_path: Path, recipe_path: Path, tmp_path: Path) -> Path:
@@ -80,3 +83,18 @@ def test_wrong_use_is_told(clipmill: Any, corpus_path: Path, recipe_path: Path) 
     assert "no selection" in done.stderr
     sheets = ("--recipe", recipe_path, "--anywhere", 2, "--sheets")
     assert "--to DIR" in clipmill("sample", corpus_path, *sheets).stderr
+
+
+def test_labels_of_a_reviewer_are_compared(
+    clipmill: Any, corpus_path: Path, recipe_path: Path, labels: Path
+) -> None:
+    catalog = Catalog.open(corpus_path)
+    for (clip,) in catalog.sql("select clip_id from clips where luma_mean_255 > 60").rows():
+        store_label(catalog, "ada", clip, "keep")
+    asked = ("--recipe", recipe_path, "--json")
+    done = clipmill("calibrate", corpus_path, "--reviewer", "ada", *asked)
+    assert done.exit_code == 0, done.stderr
+    light = next(gate for gate in json.loads(done.stdout)["gates"] if gate["gate"] == "light")
+    assert (light["kept_right"], light["lost"]) == (3, 0)
+    for given in ((), ("--labels", labels, "--reviewer", "ada"), ("--reviewer", "ben")):
+        assert clipmill("calibrate", corpus_path, *given, *asked).exit_code == 2
