@@ -99,9 +99,7 @@ def finish_jobs(
         return _finish_jobs(session, settings, candidates)
 
 
-def _finish_jobs(
-    session: Session, settings: MillSettings, candidates: set[str]
-) -> list[FinishJob]:
+def _finish_jobs(session: Session, settings: MillSettings, candidates: set[str]) -> list[FinishJob]:
     missing = _missing(session, settings, candidates)
     jobs = []
     for wanted in sorted(set(missing.values())):
