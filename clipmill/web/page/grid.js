@@ -220,12 +220,13 @@ class Grid {
     for (const [index, cell] of this.cells) {
       if (index < first || index >= end) this.#recycle(index, cell);
     }
+    const stop = this.focused >= first && this.focused < end ? this.focused : first;
     for (let index = first; index < end; index += 1) {
       const cell = this.cells.get(index) ?? this.#cell(index);
       cell.set(index, this.total, this.blocks.at(index), this.shown.show);
       const x = GAP + (index % this.across) * (this.width + GAP);
       cell.element.style.transform = `translate(${x}px, ${GAP + place(Math.floor(index / this.across))}px)`;
-      cell.link.tabIndex = index === Math.max(this.focused, first) ? 0 : -1;
+      cell.link.tabIndex = index === stop ? 0 : -1;
     }
     this.blocks.want(first, end);
     this.#remember();
