@@ -145,7 +145,7 @@ def _side(book: Book, words: str, sign: str, edge: Edge, clips: Sequence[Near]) 
     what = tag("code", f"{edge.bound.value} {sign} {edge.bound.limit:g}")
     head = tag("h4", tag("span", words, class_=f"mark {words[5:]}"), " ", what)
     if not clips:
-        return together(head, tag("p", "No clip lies on this side.", class_="quiet"))
+        return together(head, tag("p", f"No clip is {words} by this limit alone.", class_="quiet"))
     notes: list[tuple[str, Part]] = [(c.clip_id, tag("b", number(c.value))) for c in clips]
     return together(head, book.strips(notes, count=2))
 

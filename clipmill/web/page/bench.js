@@ -292,7 +292,7 @@ function side(title, kind, clips) {
     h("h3", { class: kind }, title),
     clips.length
       ? h("div", { class: "strip" }, clips.map((clip) => clipFigure(clip, readable(clip.at))))
-      : h("p", { class: "dim" }, "No clip lies on this side."));
+      : h("p", { class: "dim" }, `No clip is ${title} by this limit alone.`));
 }
 
 function cut(text, mark) {
