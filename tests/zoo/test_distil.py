@@ -117,26 +117,23 @@ def calls(model: Denoiser) -> int:
 
 
 @pytest.mark.parametrize(
-    ("method", "steps"), [("consistency", 2), ("distribution_matching", 1), ("adversarial", 2)]
+    ("method", "lessons"), [("consistency", 40), ("distribution_matching", 70)]
 )
-def test_a_student_reaches_in_few_steps_what_its_teacher_needs_many_for(
-    teacher: LatentDit, tmp_path: Path, method: str, steps: int
+def test_a_student_does_in_one_step_what_its_teacher_needs_many_for(
+    teacher: LatentDit, tmp_path: Path, method: str, lessons: int
 ) -> None:
-    many = drawn(teacher, 24)
-    assert many[0] > 0.9
-    assert NOISE * 0.7 < many[1] < NOISE * 1.3
-    calm = method == "adversarial"
-    how = Distillation(method=method, steps=steps, rival_rate=3.0 if calm else 1.0)
-    settings = replace(SETTINGS, learning_rate=4e-4) if calm else SETTINGS
+    (right, calm), (wrong, rough) = drawn(teacher, 24), drawn(teacher, 1)
+    assert wrong < 0.85 < 0.9 < right
+    assert abs(calm - NOISE) < 0.1 < 0.3 < abs(rough - NOISE)
+    how = Distillation(method=method, steps=1)
+    settings = replace(SETTINGS, steps=lessons, log_every=lessons)
     outcome = distil(teacher, Lessons(teacher, 32), settings, tmp_path, how, progress=False)
     student = load(outcome.folder)
     assert isinstance(student, LatentDit)
-    assert calls(student) == steps
+    assert calls(student) == 1
     agreement, spreads = drawn(student)
     assert agreement > 0.9
     assert NOISE * 0.5 < spreads < NOISE * 1.8
-    before = abs(drawn(teacher, steps)[1] - NOISE)
-    assert abs(spreads - NOISE) < 0.7 * before
 
 
 @pytest.mark.parametrize("steps", [1, 3, 16])

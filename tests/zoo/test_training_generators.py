@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,26 @@ def test_parts_of_a_batch_teach_what_the_whole_does() -> None:
         if name in whole:
             assert parameter.grad is not None
             assert torch.allclose(whole[name], parameter.grad, atol=1e-6), name
+
+
+# Torch looks at gradients of tensors in the middle of a graph while it traces.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_compiled_losses_are_those_of_plain_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced; turning the trace into machine code is the matter of torch."""
+    traced = partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", traced)
+    config = fresh(drop=0).config
+    small = replace(
+        config, backbone=replace(config.backbone, depth=1), conditions=config.conditions[:1]
+    )
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model, folder = Autoregressive(small), tmp_path / str(compiled)
+        settings = replace(SETTINGS, steps=1, compile=compiled)
+        fit_generator(model, Lessons(model), settings, folder, progress=False)
+    assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-5)
 
 
 def test_what_is_kept_apart_is_measured_and_drawn(tmp_path: Path) -> None:

@@ -188,7 +188,9 @@ class _WithRival(_Distilled):
 
     def __init__(self, *given: Any):
         super().__init__(*given)
-        self.second = self.opponent().train().requires_grad_()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.settings.seed)
+            self.second = self.opponent().train().requires_grad_()
         optimiser = torch.optim.AdamW(
             self.second.parameters(),
             self.settings.learning_rate * self.how.rival_rate,
