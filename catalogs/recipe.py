@@ -92,7 +92,7 @@ class Score:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
-SEARCH_VERSION = 1
+SEARCH_VERSION = 2
 """Raised when a search for duplicates finds something else on the same hashes."""
 
 

@@ -101,6 +101,11 @@ def search(catalog: Catalog, near: NearDuplicates | None, against: Sequence[str]
         if done.sources:
             where = f" against {other.storage.root}" if other else ""
             note(f"searched {done.sources:,} sources{where}: {done.matches:,} stretches in common")
+        if done.outdated:
+            note(
+                f"not searched: {done.outdated:,} videos that an older clipmill measured; "
+                "clipmill curate measures them again"
+            )
 
 
 def _excluded(recipe: Recipe | None) -> list[str]:

@@ -62,6 +62,8 @@ class SearchReport:
     """Pairs of sources that were looked at closely."""
     matches: int
     """Stretches that were found."""
+    outdated: int
+    """Videos that were not searched, for they were measured before all hashes were stored."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -107,7 +109,7 @@ class _Search:
 
     def run(self, others: StoredHashes | None = None) -> SearchReport:
         if not self._names:
-            return SearchReport(self._near.search, 0, 0, 0)
+            return SearchReport(self._near.search, 0, 0, 0, self._stored.outdated())
         new = self._gather(self._stored, self._names, record=True)
         candidates = _Candidates(self._names)
         if others is None:
@@ -129,7 +131,8 @@ class _Search:
         if others is None:
             self._shelves.add([self._run_id], self._names, new)
             self._shelves.tidy({**runs, self._run_id: len(self._names)})
-        return SearchReport(self._near.search, len(self._names), len(found), len(rows))
+        outdated = self._stored.outdated()
+        return SearchReport(self._near.search, len(self._names), len(found), len(rows), outdated)
 
     def _runs(self) -> dict[str, int]:
         """The runs that have searched this catalog, and how many sources each."""

@@ -22,12 +22,12 @@ from curation.signals import CROPS, PICTURE_COLUMNS, PictureHashes, join_picture
 
 __all__ = ["SCHEME", "StoredHashes", "anchor_rows", "content_of", "held_back", "old_anchors"]
 
-SCHEME = 2
+SCHEME = 3
 """Version of how anchors are chosen and stored."""
 
 _VIDEO, _TAKES = "signals/video", "signals/motion"
-_HASH_SETS = 2
-"""The first set of signals with hashes of pictures."""
+_HASH_SETS = 3
+"""The first set of signals with all hashes of pictures."""
 
 _COLUMNS = (
     "source_id", "chunk", "frames", "time_base_num", "time_base_den", "pts", "end_pts",
@@ -49,12 +49,11 @@ class StoredHashes:
 
     def unsearched(self, search: str, against: str) -> list[str]:
         """Sources with hashes or joints that a search has not gone through, sorted."""
-        known = set(self._session.catalog.tables())
         measured = [
             f"select source_id from ({self._session.scan(table)}) where set_version >= {least} "
             "group by source_id, set_version having count(distinct chunk) = max(of_chunks)"
             for table, least in ((_VIDEO, _HASH_SETS), (_TAKES, 0))
-            if table in known
+            if self._has(table)
         ]
         if not measured:
             return []
@@ -66,6 +65,24 @@ class StoredHashes:
             [search, against],
         ).fetchall()
         return [row[0] for row in rows]
+
+    def outdated(self) -> int:
+        """Videos that were measured before all hashes were stored: they cannot be searched."""
+        if _VIDEO not in self._session.catalog.tables():
+            return 0
+        ((count,),) = self._session.connection.execute(
+            f"select count(*) from (select source_id from ({self._session.scan(_VIDEO)}) "
+            f"group by 1 having max(set_version) < {_HASH_SETS})"
+        ).fetchall()
+        return int(count)
+
+    def _has(self, table: str) -> bool:
+        """Whether a table is there, in the case of videos with hashes of pictures."""
+        catalog = self._session.catalog
+        if table not in catalog.tables():
+            return False
+        stored = {column.name for column in catalog.columns(table)}
+        return table != _VIDEO or stored.issuperset(PICTURE_COLUMNS)
 
     def load(self, source_ids: Sequence[str]) -> dict[str, HashedSource]:
         """Some sources, by id."""
@@ -81,7 +98,7 @@ class StoredHashes:
 
     def _wanted(self, table: str, columns: str, least: int) -> Iterator[dict[str, Any]]:
         """Rows of the newest set of signals of the wanted sources."""
-        if table not in self._session.catalog.tables():
+        if not self._has(table):
             return iter(())
         return _rows(
             self._session.connection.sql(

@@ -19,11 +19,11 @@ __all__ = [
     "Signal",
 ]
 
-SET_VERSION = 2
-"""What the pass stores now: since 2 also the hashes of pictures."""
+SET_VERSION = 3
+"""What the pass stores now: since 2 also hashes of pictures, since 3 of what is inside bars too."""
 
 NUMBERS_VERSION = 1
-READABLE_VERSIONS = (1, 2)
+READABLE_VERSIONS = (1, 2, 3)
 """Sets whose numbers are those of `NUMBERS_VERSION`: they can be cut and scored together."""
 
 DETAILS_PER_SECOND = 4

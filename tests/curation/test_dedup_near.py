@@ -160,6 +160,20 @@ def test_a_second_search_has_nothing_to_do(searched: Catalog) -> None:
     assert searched.refresh().version == version
 
 
+def test_videos_that_were_measured_without_all_hashes_are_told(
+    searched: Catalog, tmp_path: Path
+) -> None:
+    stored = searched.sql("select * from signals_video limit 1").dicts()[0]
+    kept = [column for column in VIDEO_COLUMNS if column.name != "hash_inside"]
+    names = {*searched.spec("signals/video").schema.names} - {"hash_inside"}
+    older = Catalog.create(tmp_path / "corpus")
+    row = {name: stored[name] for name in names} | {"set_version": 2}
+    older.append("signals/video", [row], kept)
+    report = find_near(older, NEAR)
+    assert (report.sources, report.outdated) == (0, 1)
+    assert find_near(searched, NEAR).outdated == 0
+
+
 def test_another_container_is_an_exact_duplicate(films: Path, tmp_path: Path) -> None:
     import av
 
