@@ -139,6 +139,16 @@ def test_a_run_goes_on_under_its_own_recipe_alone(recipe: dict[str, Any], tmp_pa
         train(Recipe.from_json(changed), tmp_path, progress=False)
 
 
+def test_few_steps_are_taught_by_a_generator_that_denoises(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe["distil"] = {"teacher": TOKENIZER, "steps": 4}
+    with pytest.raises(UsageError, match="motion/starter cannot teach motion/autoregressive"):
+        train(Recipe.from_json(recipe), tmp_path / "run", progress=False)
+    with pytest.raises(ZooUsageError, match="steps is 17"):
+        Recipe.from_json({**recipe, "distil": {"steps": 17}})
+
+
 def test_what_is_wrong_is_said_before_any_work(recipe: dict[str, Any]) -> None:
     with pytest.raises(ZooUsageError, match="no setting 'tokeniser'"):
         Recipe.from_json({**recipe, "data": {**recipe["data"], "tokeniser": "x"}})
