@@ -23,6 +23,7 @@ from catalogs.errors import ClipmillError, UsageError
 from catalogs.explain import why
 from catalogs.query import Session
 from catalogs.recipe import load_recipe
+from catalogs.report import write_report
 from catalogs.select import SelectionResult, select
 from catalogs.testing import CorpusTruth, VideoTruth, render_corpus
 from clipmill.checks import Check
@@ -31,6 +32,7 @@ from clipmill.demo_generator import generator_of
 from clipmill.demo_tokens import tokens_of
 from clipmill.demo_trust import planted, searched, trust_of
 from clipmill.demo_words import words_of
+from clipmill.pictures import postures
 from curation.export.run import ClipExport, export_clips
 from curation.jobs.run import Report, curate, recut
 from curation.jobs.settings import DEFAULT_OPERATORS, MillSettings
@@ -81,7 +83,12 @@ def run(folder: Path, workers: int | None = None) -> None:
     checks += tokens_of(corpus, folder, workers)
     _say("10. a generator of takes, trained on these tokens and captions")
     checks += generator_of(corpus, folder)
-    _say("11. compared with what was rendered")
+    _say("11. a report of it all, in one file")
+    told = write_report(
+        Catalog.open(corpus), folder / "report.html", "demo-clips", draw_take=postures
+    )
+    checks.append(Check("a report below 5 MB", "True", str(told.bytes < 5_000_000)))
+    _say("12. compared with what was rendered")
     print_rows(
         [
             {
@@ -108,7 +115,7 @@ def _clear(folder: Path) -> None:
     """Remove what an earlier demo left, and nothing else."""
     ours = {
         *("media", "corpus", "dataset", "leaking", "footage.parquet", "reconstructed"),
-        *("run", "made"),
+        *("run", "made", "report.html"),
     }
     others = {entry.name for entry in folder.iterdir()} - ours if folder.is_dir() else set()
     if others:
@@ -271,6 +278,8 @@ def _whats_next(folder: Path, corpus: Path, dataset: Path, checks: int) -> str:
     return f"""
 All {checks} checks agree with what was rendered. Look around:
 
+  clipmill browse {corpus}           # in the browser
+  xdg-open {folder / "report.html"}  # what the corpus is and what a recipe made of it
   clipmill sql {corpus} "select uri, start_s, end_s, motion_px, text_area from clips"
   clipmill funnel {corpus} demo-clips
   clipmill funnel {corpus} demo-clips --set text="text_area <= 0.5"
