@@ -25,6 +25,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -201,12 +202,11 @@ def scrolling(root: str, grid_rows: int) -> Figures:
         shown = time.perf_counter() - listened
         tools = page.context.new_cdp_session(page)
         tools.send("Performance.enable")
-        height = page.locator(".place").first.bounding_box()["height"]
         page.mouse.move(800, 500)
         travel(page, 50)
         before = held(page, tools)
         started = time.perf_counter()
-        steps = round(grid_rows * height / WHEEL_PX)
+        steps = round(grid_rows * row_px(page) / WHEEL_PX)
         travel(page, steps)
         seconds = time.perf_counter() - started
         after = held(page, tools)
@@ -222,6 +222,12 @@ def scrolling(root: str, grid_rows: int) -> Figures:
         **{f"{name}_after": value for name, value in after.items()},
         "server_peak_mib": peak,
     }
+
+
+def row_px(page: Any) -> float:
+    """From one row of the grid to the next."""
+    tops = {cell.bounding_box()["y"] for cell in page.locator(".place").all()}
+    return min(b - a for a, b in pairwise(sorted(tops)))
 
 
 def travel(page: Any, steps: int) -> None:

@@ -16,7 +16,7 @@ from clipmill.columns import columns_of
 from clipmill.web.answers import ClipId, answer
 from clipmill.web.clip_table import ClipTable, mentioned
 from clipmill.web.state import Edition, ViewerState
-from clipmill.web.storyboards import SPAN, Posters, picture_at, picture_times
+from clipmill.web.storyboards import SPAN, TAKE, Posters, picture_at, picture_times
 from clipmill.web.views import MISSING, Asked, clip_table, find_view
 from curation.embed.load import captions_of
 
@@ -60,18 +60,16 @@ View = Annotated[Asked, Depends(asked)]
 def about(viewer: ViewerState) -> Response:
     """What is served, and what its grid can do."""
     edition = viewer.edition
-    with edition.session() as session:
-        kinds = session.sql("select kind, count(*) from clips group by 1 order by 2 desc").rows()
-        cutting = session.cutting
+    table = clip_table(edition)
     tables = edition.catalog.tables()
     return answer(
         {
             "name": Path(viewer.path).name or viewer.path,
             "path": viewer.path,
             "version": edition.version,
-            "cutting": cutting,
-            "clips": sum(count for _, count in kinds),
-            "kinds": dict(kinds),
+            "cutting": table.cutting,
+            "clips": len(table),
+            "kinds": table.kinds,
             "reviewer": viewer.reviewer,
             "captions": "captions" in tables,
             "models": [name.partition("/")[2] for name in tables if name.startswith("embeddings/")],
@@ -236,5 +234,6 @@ def storyboard_picture(clip_id: ClipId, pts: int, viewer: ViewerState) -> Respon
 
 def _clip(edition: Edition, clip_id: str) -> dict[str, Any]:
     table = clip_table(edition)
-    place = table.place_of(clip_id)
-    return table.rows(np.array([place], np.int32), SPAN)[0]
+    place = np.array([table.place_of(clip_id)], np.int32)
+    clip = table.rows(place, SPAN)[0]
+    return table.rows(place, TAKE)[0] if clip["kind"] == "mocap" else clip

@@ -22,15 +22,14 @@ from numpy.typing import NDArray
 from catalogs.errors import NotFoundError, nearest
 from catalogs.query import Session, sql_name, wide_columns
 
-__all__ = ["RELATION", "ClipTable", "Places", "mentioned"]
+__all__ = ["RELATION", "ClipTable", "Places", "as_arrow", "as_numpy", "mentioned"]
 
 Places = NDArray[np.int32]
 
 RELATION = "__clips"
 """What the columns in memory are called in SQL."""
 _BASE = (
-    "clip_id", "source_id", "kind", "start_pts", "end_pts", "start_frame", "end_frame",
-    "start_s", "end_s", "duration_s",
+    "clip_id", "source_id", "kind", "start_pts", "end_pts", "start_s", "end_s", "duration_s",
 )  # fmt: skip
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -46,6 +45,24 @@ def mentioned(sql: str, columns: Sequence[str]) -> list[str]:
     ]
 
 
+def as_arrow(values: NDArray[Any]) -> pa.Array:
+    """Numbers for Arrow. `pa.array` would import pandas first, which takes half a second."""
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, data])
+
+
+def as_numpy(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
+    """Numbers from Arrow, none of them NULL; `np.asarray` would import pandas as well."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    kind = column.type.to_pandas_dtype()
+    parts = [
+        np.frombuffer(chunk.buffers()[1], kind)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, kind)
+
+
 class ClipTable:
     """The clips of one edition. Arrays are made once and never changed, so threads share them.
 
@@ -54,10 +71,12 @@ class ClipTable:
 
     def __init__(self, session: Session):
         self._session = session
+        self.cutting = session.cutting
         self._loading = threading.Lock()
         self.columns = wide_columns(session)
         """Every column of the wide view, in order."""
-        rows = session.sql(f"select {', '.join(_BASE)} from clips").arrow().combine_chunks()
+        query = f"select {', '.join(_BASE)}, coalesce(start_pts, 0) as since from clips"
+        rows = session.sql(query).arrow()
         sources = session.sql("select source_id, uri from sources order by uri, source_id").arrow()
         self.sources: list[str] = sources["source_id"].to_pylist()
         self.uris: list[str | None] = sources["uri"].to_pylist()
@@ -66,13 +85,14 @@ class ClipTable:
             found = found.fill_null(len(self.sources))
             self.sources.append("")
             self.uris.append(None)
-        order = _order(np.asarray(found), np.asarray(rows["start_pts"].fill_null(0)))
-        self.source_of: Places = np.asarray(found)[order]
+        numbers = as_numpy(found)
+        order = _order(numbers, as_numpy(rows["since"]))
+        self.source_of: Places = numbers[order]
         """The number of each clip's source in `sources` and `uris`."""
         self._loaded: dict[str, pa.ChunkedArray] = {
-            name: rows[name].take(order) for name in ("clip_id", *_BASE[2:])
+            name: _taken(rows[name], order) for name in _BASE if name != "source_id"
         }
-        self._loaded["place"] = pa.chunked_array([np.arange(len(order), dtype=np.int32)])
+        self._loaded["place"] = pa.chunked_array([as_arrow(np.arange(len(order), dtype=np.int32))])
 
     def __len__(self) -> int:
         return len(self.source_of)
@@ -80,6 +100,12 @@ class ClipTable:
     @property
     def ids(self) -> pa.ChunkedArray:
         return self._loaded["clip_id"]
+
+    @cached_property
+    def kinds(self) -> dict[str, int]:
+        """How many clips there are of each kind, the most first."""
+        counts = pc.value_counts(self._loaded["kind"]).to_pylist()
+        return {c["values"]: c["counts"] for c in sorted(counts, key=lambda c: -c["counts"])}
 
     def place_of(self, clip_id: str, guess: int = -1) -> int:
         """Where a clip is; `guess` is right unless the catalog changed."""
@@ -119,7 +145,7 @@ class ClipTable:
 
     def rows(self, places: Places, names: Sequence[str]) -> list[dict[str, Any]]:
         """Clips as rows of some columns, with their `source_id` and `uri`."""
-        found = self.table(names).take(pa.array(places))
+        found = self.table(names).take(as_arrow(places))
         numbers = self.source_of[places].tolist()
         return [
             {**row, "source_id": self.sources[number], "uri": self.uris[number]}
@@ -131,11 +157,11 @@ class ClipTable:
             f"select p.place, {', '.join(f'c.{sql_name(name)}' for name in names)} "
             f"from {self._keys} p join clips c using (clip_id)"
         )
-        found = self._session.sql(query).arrow().combine_chunks()
+        found = self._session.sql(query).arrow()
         order = np.empty(len(self), np.int64)
-        order[np.asarray(found["place"])] = np.arange(len(self))
+        order[as_numpy(found["place"])] = np.arange(len(self))
         for name in names:
-            self._loaded[name] = found[name].take(order)
+            self._loaded[name] = _taken(found[name], order)
 
     @cached_property
     def _keys(self) -> str:
@@ -143,6 +169,13 @@ class ClipTable:
         keys = pa.table({"clip_id": self.ids, "place": self._loaded["place"]})
         self._session.connection.register("__places", keys)
         return "__places"
+
+
+def _taken(column: pa.ChunkedArray, order: NDArray[np.int64]) -> pa.ChunkedArray:
+    """A column in another order. Texts are taken fast only from one piece."""
+    if pa.types.is_string(column.type):
+        column = pa.chunked_array([column.combine_chunks()], column.type)
+    return column.take(as_arrow(order))
 
 
 def _order(sources: NDArray[Any], starts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,6 +8,8 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +55,8 @@ def serve(
         listener.bind((HOST, port))
         listener.listen(BACKLOG)
         address = f"http://{HOST}:{listener.getsockname()[1]}/?token={token}"
-        threading.Thread(target=clip_table, args=(app.state.viewer.edition,), daemon=True).start()
+        for warm in (partial(clip_table, app.state.viewer.edition), _import_pandas):
+            threading.Thread(target=warm, daemon=True).start()
         tell(address)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -68,3 +71,9 @@ def serve(
         )
         with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again when it is done
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _import_pandas() -> None:
+    """What pyarrow does for its first list, here while DuckDB reads the clips."""
+    with contextlib.suppress(ImportError):
+        import_module("pandas")

@@ -26,14 +26,15 @@ from clipmill.pictures import postures
 from clipmill.web.clip_table import ClipTable
 from clipmill.web.state import Edition
 
-__all__ = ["SPAN", "Posters", "picture_at", "picture_times"]
+__all__ = ["SPAN", "TAKE", "Posters", "picture_at", "picture_times"]
 
 KEPT_BYTES = 64 << 20
 FIGURE_PX, POSTURES = 240, 12
 """Side of a drawn figure, and how many of them show a take."""
 WAIT_S = 30
-SPAN = ("clip_id", "kind", "start_pts", "end_pts", "start_frame", "end_frame")
-"""What of a clip its pictures are found by."""
+SPAN = ("clip_id", "kind", "start_pts", "end_pts")
+TAKE = (*SPAN, "start_frame", "end_frame")
+"""What of a clip, and of a take, its pictures are found by."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ def _posters(session: Session, table: ClipTable, places: Sequence[int]) -> dict[
     clips = dict(zip(places, rows, strict=True))
     films = {place: row for place, row in clips.items() if row["kind"] != "mocap"}
     found = {place: Picture(data, "image/jpeg") for place, data in _jpegs(session, films).items()}
-    for place, row in clips.items():
-        if row["kind"] == "mocap":
+    takes = [place for place, row in clips.items() if row["kind"] == "mocap"]
+    if takes:
+        rows = table.rows(np.array(takes, np.int32), TAKE)
+        for place, row in zip(takes, rows, strict=True):
             for figure in postures(session, row, 1, FIGURE_PX):
                 found[place] = _png(figure)
     return found

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.errors import QueryError, UsageError, nearest
 from catalogs.query import Session, sql_name, sql_text
-from clipmill.web.clip_table import ClipTable, Places, mentioned
+from clipmill.web.clip_table import ClipTable, Places, as_arrow, as_numpy, mentioned
 from clipmill.web.state import MEMORY, QUESTION_S, Edition, stopped_after
 
 __all__ = ["Asked", "View", "clip_table", "find_view"]
@@ -162,7 +161,7 @@ def _filtered(edition: Edition, table: ClipTable, condition: str, sort: str) -> 
         _explained(table),
     ):
         rows = session.sql(f"select place from {relation}{alias}{where}{order}").arrow()
-    places = np.asarray(rows["place"])
+    places = as_numpy(rows["place"])
     # A condition is trusted to be one expression only as far as it cannot do harm otherwise.
     if places.dtype != np.int32 or (
         places.size and not 0 <= places.min() <= places.max() < len(table)
@@ -209,6 +208,6 @@ def _search(edition: Edition, table: ClipTable, asked: Asked, condition: str) ->
 def _sorted(table: ClipTable, places: Places, sort: str) -> Places:
     """The order of a few clips by a column, the largest first after `-`."""
     key = table.known(sort.removeprefix("-"))
-    values = table.table([key]).select([key]).take(pa.array(places))
+    values = table.table([key]).select([key]).take(as_arrow(places))
     direction = "descending" if sort.startswith("-") else "ascending"
-    return np.asarray(pc.sort_indices(values, sort_keys=[(key, direction)]))
+    return as_numpy(pc.sort_indices(values, sort_keys=[(key, direction)]))
