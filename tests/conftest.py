@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """In a parallel run the files whose tests share the cluster go to one process, as one would.
+    """In a parallel run files whose tests share the cluster, or the browser, go to one process.
 
     Groups (`--dist loadgroup`) would be the way, but xdist 3.8 forgets them with pytest 9.2.
     """
@@ -34,6 +34,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     @cache
     def scope(file: str) -> str:
+        if "/web/" in file:
+            return "browser"
         shares = "cluster: str" in (config.rootpath / file).read_text(encoding="utf-8")
         return "cluster" if shares else file
 
