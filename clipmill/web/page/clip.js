@@ -178,6 +178,7 @@ function tidy(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "number") return readable(value);
   if (typeof value === "string" && /^-?\d*\.?\d+(e[-+]?\d+)?$/i.test(value)) return readable(Number(value));
+  if (Array.isArray(value)) return value.map(tidy).join(", ");
   if (typeof value === "object" && value !== null) return JSON.stringify(value);
   return String(value ?? "–").replace(/=(-?\d+\.\d+(?:e-?\d+)?)/g, (_, number) => `=${readable(Number(number))}`);
 }
