@@ -62,7 +62,7 @@ def serve(
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            log_level="critical",  # what fails is logged by the guard; what Ctrl-C cuts off is not
             access_log=False,
             server_header=False,
             timeout_keep_alive=30,
