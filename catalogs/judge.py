@@ -11,7 +11,6 @@ offers the verdicts as SQL. Nothing is written: `catalogs.select` records a judg
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 
+from catalogs.deadline import deadline
 from catalogs.duplicates import Groups, check_searched, duplicate_pairs, grouped, losers
 from catalogs.duplicates import searches as searches_of
 from catalogs.errors import GateError, QueryError
@@ -54,20 +54,15 @@ DEFAULT_LIMITS = Limits()
 @contextmanager
 def time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
     """Stop whatever runs on a connection when the time is up."""
-    timer = threading.Timer(seconds, connection.interrupt)
-    timer.daemon = True
-    timer.start()
     try:
-        yield
+        with deadline(connection, seconds):
+            yield
     except duckdb.InterruptException as error:
         raise GateError(
             f"the gates were stopped after {seconds:g} s", hint="simplify them or allow more time"
         ) from error
     except duckdb.OutOfMemoryException as error:
         raise GateError(f"the gates need too much memory: {error}") from error
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Request
 
 from catalogs.catalog import Catalog
+from catalogs.deadline import deadline
 from catalogs.errors import QueryError
 from catalogs.query import Session
 from catalogs.recipe import Recipe
@@ -34,7 +35,6 @@ SESSIONS = 4
 MEMORY = "2GB"
 """What one connection may use."""
 QUESTION_S = 20.0
-AGAIN_S = 0.05
 WAIT_S = 30.0
 VIEWS, KEPT = 16, 256
 """How many views of the grid, and how many other values, an edition keeps."""
@@ -133,34 +133,16 @@ class Viewer:
 
 @contextmanager
 def stopped_after(seconds: float, session: Session) -> Iterator[None]:
-    """Interrupt what a connection does when the time is up.
-
-    And again until it is left: an interruption that comes between two queries is lost.
-    """
-    done = threading.Event()
-    late = threading.Event()
-
-    def watch() -> None:
-        if done.wait(seconds):
-            return
-        late.set()
-        session.connection.interrupt()
-        while not done.wait(AGAIN_S):
-            session.connection.interrupt()
-
-    watchman = threading.Thread(target=watch, daemon=True)
-    watchman.start()
-    try:
-        yield
-    except Exception as error:
-        if late.is_set():
-            raise QueryError(
-                f"the question was stopped after {seconds:g} s", hint="ask for less"
-            ) from error
-        raise
-    finally:
-        done.set()
-        watchman.join()
+    """Stop what a connection does when the time is up, with an error that says so."""
+    with deadline(session.connection, seconds) as late:
+        try:
+            yield
+        except Exception as error:
+            if late.is_set():
+                raise QueryError(
+                    f"the question was stopped after {seconds:g} s", hint="ask for less"
+                ) from error
+            raise
 
 
 def _viewer(request: Request) -> Viewer:
