@@ -133,5 +133,8 @@ def test_a_recipe_that_does_not_fit_is_refused(recipe: dict[str, Any], base: Pat
     label = {**recipe["data"], "conditions": {"label": "classes:collection"}}
     with pytest.raises(UsageError, match="cannot be asked for 'label'"):
         prepare(Recipe.from_json({**recipe, "model": model, "data": label}))
+    divided = {**recipe, "model": model, "run": {**recipe["run"], "shard": "fsdp"}}
+    with pytest.raises(UsageError, match="is not divided"):
+        prepare(Recipe.from_json(divided))
     with pytest.raises(ZooUsageError, match="rank is 0"):
         Recipe.from_json({**recipe, "model": model, "lora": {"rank": 0}})

@@ -159,6 +159,8 @@ def _fine_tuned(recipe: Recipe, space: Space) -> Generator:
     unknown = set(recipe.data.conditions) - {"text"}
     if unknown:
         raise UsageError(f"{preset} cannot be asked for {min(unknown)!r}", allowed="text")
+    if recipe.run.shard != "none":
+        raise UsageError("a frozen base is not divided among processes", allowed="shard: none")
     config = LoraConfig(
         base=preset,
         space=space,
