@@ -6,13 +6,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test lessons check bench clean
 
 demo: $(READY)
 	$(BIN)/clipmill demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+
+# Every tiny generator learns its grammar; `make test` has one of each family do so.
+lessons: $(READY)
+	CLIPMILL_LESSONS=all $(BIN)/python -m pytest tests/zoo/test_generators.py -k laws
 
 check: $(READY)
 	$(BIN)/ruff check .

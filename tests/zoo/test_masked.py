@@ -15,9 +15,13 @@ from zoo.generator import Batch, Decoding, Known
 from zoo.generators.masked import Masked
 from zoo.grammar import examples
 from zoo.layers.schedules import Schedule, Task, hidden_places, hidden_share, known_places
-from zoo.registry import preset
+from zoo.registry import generators, preset
 
-NAMES = zoo.list_models("*/masked_*tiny", kind="generator")
+NAMES = [
+    name
+    for name in zoo.list_models("*/masked_*tiny", kind="generator")
+    if generators()[name].family is Masked
+]
 CPU = torch.device("cpu")
 
 
