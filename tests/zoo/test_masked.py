@@ -20,7 +20,7 @@ from zoo.registry import generators, preset
 NAMES = [
     name
     for name in zoo.list_models("*/masked_*tiny", kind="generator")
-    if generators()[name].family is Masked
+    if issubclass(generators()[name].family, Masked)
 ]
 CPU = torch.device("cpu")
 
