@@ -28,6 +28,7 @@ from catalogs import Catalog
 from catalogs.report import write_report
 from clipmill.pictures import postures
 from clipmill.web.app import create_app
+from clipmill.web.state import Viewer
 
 TOKEN = "screenshots"
 IMAGES = Path(__file__).parent / "images"
@@ -70,7 +71,7 @@ def shots(film: str, take: str) -> list[Shot]:
 def served(corpus: Path) -> Iterator[str]:
     """The viewer of a corpus on a free port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    app = create_app(corpus, token=TOKEN, reviewer="ada")
+    app = create_app(Viewer(str(corpus), reviewer="ada"), token=TOKEN)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

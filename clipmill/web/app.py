@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from catalogs.recipe import Recipe
 from clipmill.web.answers import handle_errors
 from clipmill.web.security import Guard
 from clipmill.web.state import Viewer
@@ -30,23 +29,10 @@ TYPES = {
 }
 
 
-def create_app(
-    catalog_path: str | Path,
-    *,
-    token: str,
-    reviewer: str | None = None,
-    recipe: Recipe | None = None,
-) -> FastAPI:
-    """The viewer of one catalog.
-
-    Args:
-        catalog_path: folder or prefix of the catalog.
-        token: what a visitor must know.
-        reviewer: whose labels are stored; None serves reading alone.
-        recipe: put on the bench beside those that ship and those of selections.
-    """
+def create_app(viewer: Viewer, *, token: str) -> FastAPI:
+    """The application of one viewer, for visitors who know the token."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.viewer = Viewer(str(catalog_path), reviewer=reviewer, recipe=recipe)
+    app.state.viewer = viewer
     handle_errors(app)
     for area in AREAS:
         app.include_router(import_module(f"clipmill.web.api_{area}").router)

@@ -8,7 +8,6 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,20 +42,24 @@ def serve(
         recipe: put on the bench.
         tell: is given the address, which holds the token, when the server listens.
     """
+    from clipmill.web.state import Viewer
+    from clipmill.web.views import clip_table
+
+    viewer = Viewer(str(catalog), reviewer=reviewer, recipe=recipe)
+    # DuckDB reads the clips while Python loads what answers.
+    threading.Thread(target=clip_table, args=(viewer.edition,), daemon=True).start()
     import uvicorn
 
     from clipmill.web.app import create_app
-    from clipmill.web.views import clip_table
 
     token = secrets.token_urlsafe(24)
-    app = create_app(catalog, token=token, reviewer=reviewer, recipe=recipe)
+    app = create_app(viewer, token=token)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         listener.listen(BACKLOG)
         address = f"http://{HOST}:{listener.getsockname()[1]}/?token={token}"
-        for warm in (partial(clip_table, app.state.viewer.edition), _import_pandas):
-            threading.Thread(target=warm, daemon=True).start()
+        threading.Thread(target=_import_pandas, daemon=True).start()
         tell(address)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -93,11 +93,12 @@ def serve_corpus() -> Iterator[Callable[..., Served]]:
     import uvicorn
 
     from clipmill.web.app import create_app
+    from clipmill.web.state import Viewer
 
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
     def start(corpus: Path, *, reviewer: str | None = None) -> Served:
-        app = create_app(corpus, token=TOKEN, reviewer=reviewer)
+        app = create_app(Viewer(str(corpus), reviewer=reviewer), token=TOKEN)
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
