@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from catalogs.catalog import Catalog
+from catalogs.errors import UsageError
 from catalogs.report import corpus, decided, made, trust, words
 from catalogs.report.book import Book, open_book
 from catalogs.report.markup import Html, tag, together
@@ -45,13 +47,19 @@ def write_report(
     with open_book(catalog, selection, draw_take) as book:
         text = _page(book, written or datetime.now(UTC))
         name = book.made.name if book.made else None
-    path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         staged.write_text(text, encoding="utf-8")
         staged.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}",
+            allowed="a file in a folder that you may write to",
+        ) from error
     finally:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
     return Written(path, path.stat().st_size, name)
 
 

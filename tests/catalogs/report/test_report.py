@@ -15,6 +15,7 @@ from catalogs.amounts import number
 from catalogs.catalog import Catalog
 from catalogs.charts import Histogram
 from catalogs.edges import edges_of
+from catalogs.errors import UsageError
 from catalogs.funnel import funnel
 from catalogs.query import Session
 from catalogs.recipe import NearDuplicates
@@ -176,6 +177,13 @@ def test_takes_are_drawn_by_who_can(catalog: Catalog) -> None:
         drawn = Pictures(session, draw).of(take, 3)
     assert asked == [3]
     assert [(picture.width, picture.height) for picture in drawn] == [(176, 59)] * 3
+
+
+def test_a_place_that_cannot_be_written_is_told(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"):
+        write_report(catalog, tmp_path / "folder", written=DAY)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_corpus_without_a_selection_is_told_of(tmp_path: Path) -> None:
