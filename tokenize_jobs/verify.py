@@ -30,7 +30,7 @@ from tokenize_jobs.shards import unpack
 from tokenize_jobs.takes import take_windows
 from tokenize_jobs.transform import Transform
 from tokenize_jobs.windows import clip_windows
-from tokenize_jobs.work import as_input, round_trip_error
+from tokenize_jobs.work import as_input, as_shown, round_trip_error
 
 if TYPE_CHECKING:
     from catalogs.query import Session
@@ -155,16 +155,8 @@ def _compared(
         same,
         round_trip_error(x, back, transform),
         values,
-        _shown(back, values),
+        as_shown(back, values),
     )
-
-
-def _shown(back: Any, values: NDArray[Any]) -> NDArray[Any]:
-    """What was decoded, in the form of what was encoded."""
-    if values.dtype == np.uint8:
-        pictures = (back[0].permute(1, 2, 3, 0) + 1) * 127.5
-        return pictures.round().clamp(0, 255).numpy().astype(np.uint8)
-    return back[0].numpy()
 
 
 def draw_verified(checks: Sequence[Verified], folder: Path, fps: Fraction) -> list[Path]:

@@ -42,7 +42,15 @@ if TYPE_CHECKING:
 
     from zoo.tokenizer import Tokenizer
 
-__all__ = ["STAGE", "Encoded", "TokenWorker", "as_input", "problem_of", "round_trip_error"]
+__all__ = [
+    "STAGE",
+    "Encoded",
+    "TokenWorker",
+    "as_input",
+    "as_shown",
+    "problem_of",
+    "round_trip_error",
+]
 
 AHEAD = 4
 """Windows that wait for the model."""
@@ -214,6 +222,14 @@ def as_input(values: NDArray[Any]) -> Tensor:
         pictures = torch.from_numpy(values).permute(3, 0, 1, 2)
         return pictures[None].float() / 127.5 - 1
     return torch.from_numpy(values)[None]
+
+
+def as_shown(back: Tensor, values: NDArray[Any]) -> NDArray[Any]:
+    """What was decoded of a batch of one, in the form of the window that was encoded."""
+    if values.dtype == np.uint8:
+        pictures = (back[0].permute(1, 2, 3, 0) + 1) * 127.5
+        return np.asarray(pictures.round().clamp(0, 255).cpu().numpy(), np.uint8)
+    return np.asarray(back[0].cpu().numpy())
 
 
 def round_trip_error(x: Tensor, back: Tensor, transform: Transform) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from catalogs.errors import UsageError
 from tokenize_jobs.transform import Transform
-from tokenize_jobs.work import as_input, round_trip_error
+from tokenize_jobs.work import as_input, as_shown, round_trip_error
 
 if TYPE_CHECKING:
     from zoo.tokenizer import Tokenizer
@@ -59,7 +59,7 @@ def decode(
         back = tokenizer.decode(tokens).float().cpu()
     except ZooError as error:
         raise UsageError(error.problem, allowed=error.allowed, hint=error.hint) from error
-    return _shown(back, values), round_trip_error(x, back, transform)
+    return as_shown(back, values), round_trip_error(x, back, transform)
 
 
 @lru_cache(maxsize=1)
@@ -75,13 +75,6 @@ def _loaded(model: str) -> Tokenizer:
         )
     torch.set_num_threads(1)
     return load_tokenizer(model)
-
-
-def _shown(back: Any, values: Array) -> Array:
-    if values.dtype != np.uint8:
-        return np.asarray(back[0].numpy())
-    pictures = (back[0].permute(1, 2, 3, 0) + 1) * 127.5
-    return np.asarray(pictures.round().clamp(0, 255).to("cpu").numpy(), np.uint8)
 
 
 def packed_pair(head: Mapping[str, Any], original: Array, decoded: Array) -> bytes:
