@@ -193,7 +193,7 @@ def test_causvid_streams_four_steps_a_block_after_a_teacher_that_sees_all(
     assert torch.allclose(blocks, uncached, atol=1e-4)
 
 
-def test_emdm_draws_motion_in_ten_steps_and_keeps_its_geometry(tmp_path: Path) -> None:
+def test_a_judged_student_draws_motion_in_ten_steps_with_finite_losses(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = MotionDiffusion(preset("motion/motion_diffusion_tiny").config).eval()
     how = Distillation(method="adversarial", steps=10, lesson=0.5, turns=1)

@@ -66,7 +66,7 @@ METHODS = (
         "DMD2, arXiv 2405.14867; CausVid, arXiv 2412.07772",
         ("video-dmd", "causvid"),
     ),
-    Method("adversarial", "EMDM, arXiv 2312.02256", ("emdm",)),
+    Method("adversarial", "EMDM, arXiv 2312.02256"),
 )
 
 
